@@ -1,0 +1,77 @@
+"""What can run a process: the `Executor` protocol, and the lazy table of the executors there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import TracebackType
+from typing import Protocol, Self
+
+from dagtasks.errors import InvalidInput
+from dagtasks.model.run import Stream
+from dagtasks.planning.plan import ExecRequest
+from dagtasks.settings import EngineSettings
+
+OutputSink = Callable[[Stream, bytes], None]
+"""Called with each piece of output as it comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecResult:
+    """How a process ended. `stdout` and `stderr` are whole (up to `max_output`); `files` holds what was asked for.
+
+    `image` is the image with its digest, where the engine told one.
+    """
+
+    exit_code: int
+    stdout: bytes = b""
+    stderr: bytes = b""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    image: str | None = None
+
+
+class StepError(Exception):
+    """The step could not be run or read at all (no image, no engine, output too big): its state is `errored`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Executor(Protocol):
+    """Runs processes. Cancelling the awaiting task ends the process and all it started before `execute` returns."""
+
+    name: str
+
+    async def __aenter__(self) -> Self:
+        """Make ready; raises `EngineUnavailable` within a few seconds when the engine does not answer."""
+        ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of everything; leaves no process behind."""
+        ...
+
+    async def execute(self, request: ExecRequest, output: OutputSink) -> ExecResult:
+        """Run the process to its end; raises `StepError` when that is not possible."""
+        ...
+
+
+EXECUTORS = {
+    "dagger": "dagtasks.engine.dagger:DaggerExecutor",
+    "local": "dagtasks.engine.local:LocalExecutor",
+}
+
+
+def make_executor(settings: EngineSettings) -> Executor:
+    """The executor that the settings name, not yet opened; its module is imported only now."""
+    try:
+        module, _, name = EXECUTORS[settings.name].partition(":")
+    except KeyError:
+        known = ", ".join(EXECUTORS)
+        raise InvalidInput(f"there is no engine {settings.name!r}", hint=f"engines: {known}") from None
+    executor: Executor = getattr(import_module(module), name)(settings)
+    return executor

@@ -1,0 +1,26 @@
+"""Near names: what somebody may have meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def near_names(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
+    """Up to `limit` of the known names that look like the given one, nearest first."""
+    import difflib  # costs 10 ms, and only errors need it
+
+    return difflib.get_close_matches(name, list(known), n=limit, cutoff=0.6)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`did you mean 'x'?`, or nothing when no known name is near."""
+    near = near_names(name, known, limit=1)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
+def choose_from(name: str, known: Iterable[str]) -> str:
+    """A hint with all known names when there are 20 or fewer, else the nearest."""
+    names = sorted(known)
+    if len(names) <= 20:
+        return f"there is: {', '.join(names)}" if names else "there is none yet"
+    return f"near: {', '.join(near_names(name, names))}" if near_names(name, names) else ""

@@ -1,0 +1,30 @@
+"""What the files of a project and of a phase say (02 section 1)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from dagtasks.model.fields import FileModel, Line, Text
+
+PROJECT_KEYS = ("name", "description", "metadata", "triggers", "gates")
+PHASE_KEYS = ("name", "description", "order")
+
+
+class Project(FileModel):
+    """A project. Its key is the name of the folder below `tasks/`."""
+
+    name: Line = Field(description="What the project is called, on one line.")
+    description: Text = Field(default="", description="What it is for, as Markdown.")
+    metadata: dict[str, Any] = Field(default_factory=dict, description="Data of your own, free form.")
+    triggers: list[Any] = Field(default_factory=list, description="Events that start templates.")
+    gates: dict[str, Any] = Field(default_factory=dict, description="Workflows that a status needs.")
+
+
+class Phase(FileModel):
+    """A phase of a project. Its key is the file's stem."""
+
+    name: Line = Field(description="What the phase is called, on one line.")
+    description: Text = Field(default="", description="What it is about, as Markdown.")
+    order: Annotated[int, Field(strict=True, description="Which phase comes first: the smaller.")] = 0

@@ -1,0 +1,90 @@
+"""The rows that an index holds: enough of a file for lists, filters and graphs. No pydantic: start-up stays fast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dagtasks.model.values import JSON, Priority, Status
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectSummary:
+    """A project: `key` is its folder's name, `path` its `project.yaml`."""
+
+    key: str
+    name: str
+    path: str
+    description: str = ""
+    metadata: Mapping[str, JSON] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseSummary:
+    """A phase of a project: `key` is the file's stem, `order` says which comes first."""
+
+    project: str
+    key: str
+    name: str
+    path: str
+    description: str = ""
+    order: int = 0
+
+    @property
+    def id(self) -> str:
+        """The phase as commands call it: `project/key`."""
+        return f"{self.project}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class BindingSummary:
+    """A workflow of a task: which template it binds, with which parameters."""
+
+    name: str
+    template: str
+    parameters: Mapping[str, JSON] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSummary:
+    """A task without its description. `due` is an ISO date."""
+
+    id: str
+    project: str
+    path: str
+    name: str
+    status: Status = Status.PLANNED
+    priority: Priority = Priority.MEDIUM
+    assignee: str | None = None
+    phase: str | None = None
+    due: str | None = None
+    labels: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = ()
+    metadata: Mapping[str, JSON] = field(default_factory=dict)
+    workflows: tuple[BindingSummary, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateSummary:
+    """A workflow template: `name` is what bindings call it; `parameters` are its declared names."""
+
+    name: str
+    path: str
+    type: str
+    version: str | None = None
+    description: str = ""
+    category: str | None = None
+    tags: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenFile:
+    """A file that could not be read as what it should be; `id` is its stem, `project` its folder below tasks/."""
+
+    path: str
+    kind: str
+    id: str
+    project: str | None = None

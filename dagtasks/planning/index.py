@@ -1,0 +1,119 @@
+"""All projects, phases, tasks and templates of a repository, and what is wrong between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar
+
+from dagtasks.errors import NotFound, Problem
+from dagtasks.model.names import choose_from
+from dagtasks.model.summary import BrokenFile, PhaseSummary, ProjectSummary, TaskSummary, TemplateSummary
+from dagtasks.model.values import Status
+from dagtasks.planning import graph
+
+T = TypeVar("T")
+R = TypeVar("R", ProjectSummary, PhaseSummary, TaskSummary, TemplateSummary)
+Row = ProjectSummary | PhaseSummary | TaskSummary | TemplateSummary | BrokenFile
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a repository holds. Phases are keyed as `project/key`, all else by key, id or name, in sorted order."""
+
+    projects: Mapping[str, ProjectSummary] = field(default_factory=dict)
+    phases: Mapping[str, PhaseSummary] = field(default_factory=dict)
+    tasks: Mapping[str, TaskSummary] = field(default_factory=dict)
+    templates: Mapping[str, TemplateSummary] = field(default_factory=dict)
+    broken: tuple[BrokenFile, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    @cached_property
+    def dependents(self) -> Mapping[str, list[str]]:
+        """Each task's id with the ids of the tasks that depend on it."""
+        return graph.reverse({task.id: task.depends_on for task in self.tasks.values()})
+
+    def open_dependencies(self, task: TaskSummary) -> list[str]:
+        """The ids that the task depends on and that are neither completed nor cancelled (nor known)."""
+        return [need for need in task.depends_on if need not in self.tasks or self.tasks[need].status.is_open]
+
+    def is_ready(self, task: TaskSummary) -> bool:
+        """Whether the task is planned and nothing that it depends on is open."""
+        return task.status is Status.PLANNED and not self.open_dependencies(task)
+
+    def is_waiting(self, task: TaskSummary) -> bool:
+        """Whether the task is planned and something that it depends on is open."""
+        return task.status is Status.PLANNED and bool(self.open_dependencies(task))
+
+    def get_project(self, key: str) -> ProjectSummary:
+        """The project of that key; raises `NotFound` with near names."""
+        return _get(self.projects, key, "project")
+
+    def get_phase(self, key: str) -> PhaseSummary:
+        """The phase called `project/key`; raises `NotFound` with near names."""
+        return _get(self.phases, key, "phase")
+
+    def get_template(self, name: str) -> TemplateSummary:
+        """The template of that name; raises `NotFound` with near names."""
+        return _get(self.templates, name, "template")
+
+    def get_task(self, text: str) -> TaskSummary:
+        """The task whose id, part of the id after the dash, or unique beginning of either is given.
+
+        Raises `NotFound` with near ids, or with all that fit when the beginning is not unique.
+        """
+        if text in self.tasks:
+            return self.tasks[text]
+        found = [task for task in self.tasks.values() if _begins(task.id, text)] if text else []
+        exact = [task for task in found if task.id.partition("-")[2] == text] or found
+        if len(exact) == 1:
+            return exact[0]
+        if exact:
+            raise NotFound(f"{text!r} fits {len(exact)} tasks", hint="say more of the id: " + _listing(exact))
+        raise NotFound(f"there is no task {text!r}", hint=self._task_hint(text))
+
+    def _task_hint(self, text: str) -> str:
+        broken = next((file for file in self.broken if file.kind == "task" and _begins(file.id, text)), None)
+        if broken:
+            return f"its file {broken.path} cannot be read: see `dagtasks validate`"
+        return choose_from(text, self.tasks)
+
+
+def build_index(rows: Iterable[Row], problems: Iterable[Problem]) -> Index:
+    """The index of the rows, each kind sorted. Of two tasks with one id the first by path stays."""
+    kinds: dict[type, list[Row]] = {}
+    for row in rows:
+        kinds.setdefault(type(row), []).append(row)
+    return Index(
+        projects=_by(kinds, ProjectSummary, lambda row: row.key),
+        phases=_by(kinds, PhaseSummary, lambda row: row.id),
+        tasks=_by(kinds, TaskSummary, lambda row: row.id),
+        templates=_by(kinds, TemplateSummary, lambda row: row.name),
+        broken=tuple(sorted(_only(kinds, BrokenFile), key=lambda row: row.path)),
+        problems=tuple(sorted(problems)),
+    )
+
+
+def _only(kinds: Mapping[type, list[Row]], kind: type[T]) -> list[T]:
+    return [row for row in kinds.get(kind, ()) if isinstance(row, kind)]
+
+
+def _by(kinds: Mapping[type, list[Row]], kind: type[R], key: Callable[[R], str]) -> dict[str, R]:
+    rows = sorted(_only(kinds, kind), key=lambda row: (key(row), row.path), reverse=True)
+    return dict(sorted({key(row): row for row in rows}.items()))
+
+
+def _begins(task_id: str, text: str) -> bool:
+    return task_id.startswith(text) or task_id.partition("-")[2].startswith(text)
+
+
+def _listing(tasks: Sequence[TaskSummary]) -> str:
+    more = f" and {len(tasks) - 20} more" if len(tasks) > 20 else ""
+    return ", ".join(task.id for task in tasks[:20]) + more
+
+
+def _get(known: Mapping[str, T], name: str, kind: str) -> T:
+    if name not in known:
+        raise NotFound(f"there is no {kind} {name!r}", hint=choose_from(name, known))
+    return known[name]

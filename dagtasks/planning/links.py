@@ -1,0 +1,113 @@
+"""What is wrong between files: names that lead nowhere, circles, two files with one id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from typing import NamedTuple
+
+from dagtasks.errors import Finding, Severity
+from dagtasks.model.names import did_you_mean
+from dagtasks.model.summary import BindingSummary, TaskSummary, TemplateSummary
+from dagtasks.model.values import Status
+from dagtasks.planning import graph
+from dagtasks.planning.index import Index
+
+CODES = {
+    "DT201": "A folder below `tasks/` has no `project.yaml`. Create one (`dagtasks project create`).",
+    "DT202": "A task names a phase that its project does not have. Create the phase or correct the name.",
+    "DT203": "A task depends on an id that no task has. Correct the id, or remove the dependency.",
+    "DT204": "Tasks depend on one another in a circle, so none of them could ever start. Remove one of the edges.",
+    "DT205": "Two files have the same id. Ids are unique in a repository: rename one of the files.",
+    "DT206": "A workflow binds a template that does not exist. Correct the name, or write the template.",
+    "DT207": "A task is in progress or completed although a task that it depends on is still open.",
+    "DT208": "A workflow gives a template a parameter that it does not declare, or leaves out a required one.",
+}
+
+
+class LinkFinding(NamedTuple):
+    """A finding and the path of the file that it is about."""
+
+    path: str
+    finding: Finding
+
+
+def check_links(index: Index, duplicates: Mapping[str, list[str]]) -> Iterator[LinkFinding]:
+    """Everything that is wrong between the files of the index.
+
+    `duplicates` holds, for each id that several files have, their paths in order.
+    """
+    yield from _check_duplicates(duplicates)
+    broken = {file.id for file in index.broken}
+    phases = index.phases.keys() | {f"{file.project}/{file.id}" for file in index.broken if file.kind == "phase"}
+    for task in index.tasks.values():
+        for finding in _check_task(index, task, phases, broken):
+            yield LinkFinding(task.path, finding)
+    yield from _check_cycles(index)
+
+
+def _check_duplicates(duplicates: Mapping[str, list[str]]) -> Iterator[LinkFinding]:
+    for name, (first, *others) in duplicates.items():
+        for path in others:
+            message = f"{name!r} is taken by {first}"
+            yield LinkFinding(path, Finding((), "DT205", message, "rename one of the two files"))
+
+
+def _check_task(index: Index, task: TaskSummary, phases: Iterable[str], broken: set[str]) -> Iterator[Finding]:
+    if task.phase and f"{task.project}/{task.phase}" not in phases:
+        yield _unknown_phase(index, task)
+    for place, need in enumerate(task.depends_on):
+        if need not in index.tasks and need not in broken:
+            hint = did_you_mean(need, index.tasks)
+            yield Finding(("depends_on", place), "DT203", f"there is no task {need!r}", hint)
+    for binding in task.workflows:
+        yield from _check_binding(index, binding, broken)
+    if task.status in (Status.IN_PROGRESS, Status.COMPLETED) and (needs := index.open_dependencies(task)):
+        message = f"{task.status} although it depends on open tasks: {', '.join(needs)}"
+        yield Finding(("status",), "DT207", message, severity=Severity.WARNING)
+
+
+def _unknown_phase(index: Index, task: TaskSummary) -> Finding:
+    known = [phase.key for phase in index.phases.values() if phase.project == task.project]
+    listing = f"phases of {task.project}: {', '.join(known)}" if known else f"{task.project} has no phases yet"
+    hint = did_you_mean(str(task.phase), known) or listing
+    return Finding(("phase",), "DT202", f"project {task.project} has no phase {task.phase!r}", hint)
+
+
+def _check_binding(index: Index, binding: BindingSummary, broken: set[str]) -> Iterator[Finding]:
+    at = ("workflows", binding.name)
+    template = index.templates.get(binding.template)
+    if template is None:
+        if binding.template not in broken:
+            hint = did_you_mean(binding.template, index.templates)
+            yield Finding((*at, "template"), "DT206", f"there is no template {binding.template!r}", hint)
+        return
+    for name in binding.parameters:
+        if name not in template.parameters:
+            hint = did_you_mean(name, template.parameters) or f"it has: {', '.join(template.parameters) or 'none'}"
+            message = f"template {template.name} has no parameter {name!r}"
+            yield Finding((*at, "parameters", name), "DT208", message, hint, on_key=True)
+    yield from _check_required(binding, template)
+
+
+def _check_required(binding: BindingSummary, template: TemplateSummary) -> Iterator[Finding]:
+    missing = [name for name in template.required if binding.parameters.get(name) is None]
+    if missing:
+        message = f"template {template.name} needs {', '.join(missing)}"
+        hint = "give it here, or with --param when you run it"
+        yield Finding(("workflows", binding.name), "DT208", message, hint, Severity.NOTE, on_key=True)
+
+
+def _check_cycles(index: Index) -> Iterator[LinkFinding]:
+    for cycle in graph.find_cycles({task.id: task.depends_on for task in index.tasks.values()}):
+        task = index.tasks[cycle[0]]
+        place = task.depends_on.index(cycle[1] if len(cycle) > 1 else cycle[0])
+        message = f"tasks depend on one another in a circle: {' -> '.join([*cycle, cycle[0]])}"
+        yield LinkFinding(task.path, Finding(("depends_on", place), "DT204", message, "remove one of these edges"))
+
+
+def find_duplicates(tasks: Iterable[TaskSummary]) -> dict[str, list[str]]:
+    """Each id that several files have, with their paths in order."""
+    pairs = sorted((task.id, task.path) for task in tasks)
+    groups = ((name, [path for _, path in group]) for name, group in groupby(pairs, key=lambda pair: pair[0]))
+    return {name: paths for name, paths in groups if len(paths) > 1}

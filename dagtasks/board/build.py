@@ -1,0 +1,119 @@
+"""Building the site beside the old one and then swapping them: a failed build leaves the old site as it was."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from dagtasks.errors import Conflict, DagtasksError, InvalidInput
+
+CONFIG = "mkdocs.yml"
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_NO_SUCH_CALL = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+
+
+class Built(NamedTuple):
+    """A built site, and what MkDocs warned of on the way."""
+
+    site_dir: Path
+    warnings: list[str]
+
+
+def build_site(root: Path, site_dir: Path | None = None, *, is_strict: bool = False) -> Built:
+    """Build the board of the repository into `site_dir` (by default where `mkdocs.yml` says).
+
+    Raises `NotFound` without `mkdocs.yml`, `InvalidProject` when MkDocs fails (strict: when it warns), `Conflict` when
+    the folder holds something that is no built site. In each case the old site stays as it was.
+    """
+    plugin = _adapter()
+    config = plugin.read_config(root / CONFIG, is_strict=is_strict)
+    target = Path(site_dir or config.site_dir).resolve()
+    _check_target(root.resolve(), target)
+    with _staging(target) as staging:
+        config.site_dir = str(staging)
+        warnings = plugin.build_pages(config)
+        _swap(staging, target)
+    return Built(target, warnings)
+
+
+def serve_site(root: Path, address: str = "127.0.0.1:8000") -> None:
+    """Serve the board at `host:port`, building again when a task, template or page changes, until interrupted."""
+    _adapter().serve_pages(root / CONFIG, address)
+
+
+def _adapter() -> ModuleType:
+    """The MkDocs adapter. MkDocs is an extra: everything else works without it."""
+    try:
+        from dagtasks.board import plugin
+    except ModuleNotFoundError as error:
+        hint = "install it: pip install 'dagtasks[board]'"
+        raise DagtasksError(f"the board needs the package {error.name}", hint=hint) from error
+    return plugin
+
+
+def _check_target(root: Path, target: Path) -> None:
+    if root == target or target in root.parents:
+        raise InvalidInput(f"the site cannot be built into {target}: the repository lies there")
+    if target.is_dir() and any(target.iterdir()) and not (target / "404.html").exists():
+        hint = "empty it, or name another folder"
+        raise Conflict(f"{target} holds something that is no built site", hint=hint)
+
+
+@contextmanager
+def _staging(target: Path) -> Iterator[Path]:
+    """A folder beside the target to build in; gone afterwards, also what builds that were killed left there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f".{target.name}.*.tmp"):
+        if _is_left_over(left):
+            shutil.rmtree(left, ignore_errors=True)
+    staging = target.parent / f".{target.name}.{os.getpid()}.tmp"
+    staging.mkdir()
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _is_left_over(folder: Path) -> bool:
+    number = folder.name.split(".")[-2]
+    if not number.isdecimal() or int(number) == os.getpid():
+        return number.isdecimal()
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _swap(new: Path, old: Path) -> None:
+    """Put `new` where `old` is, in one step where the system can: at no instant is there no site."""
+    if not old.exists():
+        new.rename(old)
+    elif not _exchange(new, old):
+        aside = new.with_name(f"{new.name}.old.tmp")
+        old.rename(aside)
+        new.rename(old)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange the two folders; False where the system or the file system cannot."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _NO_SUCH_CALL:
+        return False
+    raise OSError(code, os.strerror(code), str(other))

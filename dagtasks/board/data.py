@@ -1,0 +1,37 @@
+"""Everything that the board is made from. The renderers see this and nothing else: no disk, no Git, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from dagtasks.model.run import RunRecord
+from dagtasks.model.task import Task
+from dagtasks.planning.index import Index
+
+
+class Comment(NamedTuple):
+    """A comment on a task; `at` is an ISO 8601 time, `text` Markdown."""
+
+    author: str
+    at: str
+    text: str
+
+
+@dataclass(frozen=True)
+class BoardData:
+    """What one commit (or the files as they are) says.
+
+    `read_task` gives the whole task of an id of the index. `templates` holds the parsed files by template name;
+    one that cannot be read is absent. `as_of` is the commit's time (ISO 8601, UTC): the only "now" that a page knows,
+    so that the same commit gives the same bytes.
+    """
+
+    index: Index
+    read_task: Callable[[str], Task]
+    templates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    runs: Sequence[RunRecord] = ()
+    comments: Mapping[str, Sequence[Comment]] = field(default_factory=dict)
+    commit: str | None = None
+    as_of: str | None = None

@@ -1,0 +1,112 @@
+"""What stands on the first page, the board with its columns, and the page of problems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from typing import NamedTuple
+
+from dagtasks.board.overview import COLUMNS, Card, Overview
+from dagtasks.board.pages.press import BoardPage, Press
+from dagtasks.board.pages.projects import Part, phase_parts, project_part
+from dagtasks.board.pages.runs import run_rows
+from dagtasks.board.uris import BOARD, HOME, PROBLEMS, list_uri
+from dagtasks.errors import Problem
+from dagtasks.model.values import Status
+
+PER_COLUMN = 50
+"""Cards of a column; beyond that the column leads to the list of its status."""
+PROJECTS = 60
+PHASES = 12
+READY = 10
+RUNS = 8
+PROBLEM_FILES = 200
+
+
+class Column(NamedTuple):
+    """A column of the board; `total` tasks have its status."""
+
+    status: Status
+    total: int
+    cards: list[Card]
+    uri: str
+
+
+class ProblemFile(NamedTuple):
+    """A file with what is wrong in it; `uri` is its task's page."""
+
+    path: str
+    uri: str | None
+    problems: list[Problem]
+
+
+class ProjectCard(NamedTuple):
+    """A project with its first phases."""
+
+    name: str
+    uri: str
+    about: str
+    progress: object
+    phases: list[Part]
+
+
+def home_body(press: Press) -> str:
+    """The HTML below the hand-written text of the first page: projects, what is ready, the latest runs."""
+    view = press.overview
+    projects = [_project_card(view, project.key) for project in view.projects[:PROJECTS]]
+    return press.render(
+        "home.html",
+        HOME,
+        projects=projects,
+        more_projects=max(0, len(view.projects) - PROJECTS),
+        ready=view.cards(view.ready[:READY]),
+        more_ready=max(0, len(view.ready) - READY),
+        runs=run_rows(view, view.runs[:RUNS]),
+        broken=view.broken_cards(),
+    )
+
+
+def _project_card(view: Overview, key: str) -> ProjectCard:
+    part = project_part(view, key)
+    about = view.data.index.projects[key].description
+    return ProjectCard(part.name, part.uri, about, part.progress, phase_parts(view, key)[:PHASES])
+
+
+def board_pages(press: Press) -> Iterator[BoardPage]:
+    """The board, and the page of problems."""
+    yield BoardPage(BOARD, "Board", BOARD, partial(_board_body, press))
+    yield BoardPage(PROBLEMS, "Problems", HOME, partial(_problems_body, press))
+
+
+def _board_body(press: Press) -> str:
+    view = press.overview
+    broken = view.broken_cards()
+    return press.render(
+        "board.html",
+        BOARD,
+        total=len(view.tasks),
+        ready=len(view.ready),
+        broken=broken[:PER_COLUMN],
+        total_broken=len(broken),
+        columns=[_column(view, status) for status in COLUMNS],
+    )
+
+
+def _column(view: Overview, status: Status) -> Column:
+    tasks = view.by_status[status]
+    return Column(status, len(tasks), view.cards(tasks[:PER_COLUMN]), list_uri(status))
+
+
+def _problems_body(press: Press) -> str:
+    view = press.overview
+    uris = {task.path: view.find_task_uri(task.id) for task in view.tasks}
+    uris |= {file.path: view.find_task_uri(file.id) for file in view.broken_tasks.values()}
+    shown = islice(view.problems.items(), PROBLEM_FILES)
+    return press.render(
+        "problems.html",
+        PROBLEMS,
+        total=len(view.data.index.problems),
+        files=len(view.problems),
+        groups=[ProblemFile(path, uris.get(path), found) for path, found in shown],
+    )

@@ -1,0 +1,140 @@
+"""What every page is made with: the templates (own environment, everything escaped) and the Markdown renderer."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from dagtasks.board.overview import COLUMNS, Overview
+from dagtasks.board.printable import clean, clip
+from dagtasks.board.prose import Prose, make_prose
+from dagtasks.board.uris import root_of
+from dagtasks.model.values import Priority
+
+FOLDER = Path(__file__).parent.parent / "templates" / "pages"
+VALUE_LIMIT = 4000
+"""Characters of one value (of metadata, a parameter, an output) that a page shows."""
+
+
+class BoardPage(NamedTuple):
+    """A page of the board without the chrome around it.
+
+    `title` is plain text. `section` is the address of the navigation's entry that the page belongs to. `body` makes
+    the HTML when it is called, so that ten thousand pages need not be held at once.
+    """
+
+    uri: str
+    title: str
+    section: str
+    body: Callable[[], str]
+
+
+@dataclass(frozen=True)
+class Press:
+    """Renders the templates of pages over one overview."""
+
+    overview: Overview
+
+    @cached_property
+    def _environment(self) -> Environment:
+        environment = Environment(
+            loader=FileSystemLoader(FOLDER),
+            autoescape=True,
+            finalize=_finalize,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.filters.update(clip=clip, words=words, duration=show_duration, moment=show_moment, show=show_value)
+        environment.globals.update(statuses=COLUMNS, priorities=tuple(Priority))
+        return environment
+
+    @cached_property
+    def _prose(self) -> Mapping[int, Prose]:
+        # Links in prose are relative, so each depth of the site needs its own.
+        return {depth: make_prose(self._finder("../" * depth)) for depth in range(4)}
+
+    @cached_property
+    def _icons(self) -> Mapping[str, str]:
+        text = (FOLDER / "icons.html").read_text("utf-8")
+        return {match[1]: match[0] for match in re.finditer(r'<symbol id="(dt-\w+)".*?</symbol>', text)}
+
+    def _finder(self, root: str) -> Callable[[str], str | None]:
+        def find(task_id: str) -> str | None:
+            uri = self.overview.find_task_uri(task_id)
+            return root + uri if uri else None
+
+        return find
+
+    def render(self, template: str, uri: str, **context: object) -> str:
+        """The template for the page at that address. Its `prose` filter renders Markdown."""
+        prose = self._prose[uri.count("/")]
+        body = self._environment.get_template(template).render(
+            root=root_of(uri), overview=self.overview, prose=prose, **context
+        )
+        return self._sprite(body) + body
+
+    def _sprite(self, body: str) -> str:
+        """The icons that the body refers to. What people wrote cannot refer to one: its quotes are escaped."""
+        used = set(re.findall(r'<use href="#(dt-\w+)"/>', body))
+        symbols = "".join(symbol for name, symbol in self._icons.items() if name in used)
+        return f'<svg class="dt-sprite" width="0" height="0" aria-hidden="true">{symbols}</svg>' if symbols else ""
+
+
+def _finalize(value: object) -> object:
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def words(value: object) -> str:
+    """A word of the model as people read it: `in_progress` -> `In progress`."""
+    return str(value).replace("_", " ").capitalize()
+
+
+def show_duration(seconds: float | None) -> str:
+    """Seconds as people read them: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 05 min`."""
+    if seconds is None:
+        return "-"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def show_moment(text: str | None) -> Markup:
+    """An ISO 8601 time in UTC as a `time` element; the page's script adds how long ago that is."""
+    if not text:
+        return Markup("-")
+    return Markup('<time datetime="{}">{}</time>').format(clean(text), clean(text)[:16].replace("T", " ") + " UTC")
+
+
+def show_value(value: Any) -> str:
+    """A value of a file or a record as text: text as it is, maps and lists as YAML."""
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, Mapping | list | tuple):
+        text = yaml.safe_dump(_plain(value), sort_keys=False, allow_unicode=True, width=100).rstrip("\n")
+    else:
+        text = json.dumps(value, default=str)
+    return text if len(text) <= VALUE_LIMIT else f"{text[:VALUE_LIMIT]}… ({len(text)} characters)"
+
+
+def _plain(value: Any) -> Any:
+    """The value in types that YAML can write; the loader marks some texts with a type of its own."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, str) else value

@@ -1,0 +1,160 @@
+"""The pages of tasks: each task with all its fields, broken files, and the paginated lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from dagtasks.board.overview import COLUMNS, Overview
+from dagtasks.board.pages.paging import PER_PAGE, count_pages, cut, turn
+from dagtasks.board.pages.press import BoardPage, Press, words
+from dagtasks.board.pages.runs import run_rows
+from dagtasks.board.uris import ALL_TASKS, list_uri, phase_uri, project_uri, task_uri, template_uri
+from dagtasks.model.summary import BrokenFile, TaskSummary
+from dagtasks.model.task import Binding
+from dagtasks.model.values import Status
+
+LINKS = 100
+"""Tasks that a task's page lists on each side of its dependencies."""
+RUNS = 20
+COMMENTS = 100
+FIELDS = 50
+"""Keys of metadata, and parameters of a workflow, that a page shows."""
+
+
+class Missing(NamedTuple):
+    """A dependency without a readable file; `uri` when there is a broken one."""
+
+    id: str
+    uri: str | None
+
+
+class Flow(NamedTuple):
+    """A workflow of a task; `uri` leads to its template when there is one."""
+
+    name: str
+    template: str
+    uri: str | None
+    about: str
+    parameters: list[tuple[str, Any]]
+    run_on: list[str]
+
+
+class Chip(NamedTuple):
+    """A link to a list, with how much is in it."""
+
+    name: str
+    status: Status | None
+    uri: str
+    tasks: int
+    is_here: bool
+
+
+def task_pages(press: Press) -> Iterator[BoardPage]:
+    """A page for each task, and one for each task file that cannot be read."""
+    for task in press.overview.data.index.tasks.values():
+        title = f"{task.name} ({task.id})"
+        yield BoardPage(task_uri(task.id), title, ALL_TASKS, partial(_task_body, press, task))
+    for file in press.overview.broken_tasks.values():
+        title = f"{file.id} cannot be read"
+        yield BoardPage(task_uri(file.id), title, ALL_TASKS, partial(_broken_body, press, file))
+
+
+def _task_body(press: Press, row: TaskSummary) -> str:
+    view, index = press.overview, press.overview.data.index
+    task = view.data.read_task(row.id)
+    needs = [index.tasks[need] for need in row.depends_on if need in index.tasks]
+    missing = [Missing(need, view.find_task_uri(need)) for need in row.depends_on if need not in index.tasks]
+    unblocks = _dependents(view, row.id)
+    runs = view.runs_by_task.get(row.id, [])
+    return press.render(
+        "task.html",
+        task_uri(row.id),
+        task=task,
+        card=view.card(row),
+        project_uri=project_uri(row.project),
+        phase_uri=_find_phase_uri(view, row),
+        found=view.problems.get(row.path, []),
+        needs=view.cards(needs[:LINKS]),
+        missing=missing[:LINKS],
+        more_needs=max(0, len(needs) - LINKS) + max(0, len(missing) - LINKS),
+        unblocks=view.cards(unblocks[:LINKS]),
+        more_unblocks=max(0, len(unblocks) - LINKS),
+        workflows=[_flow(view, name, binding) for name, binding in list(task.workflows.items())[:FIELDS]],
+        runs=run_rows(view, runs[:RUNS]),
+        total_runs=len(runs),
+        comments=view.data.comments.get(row.id, ())[:COMMENTS],
+        metadata=list(task.metadata.items())[:FIELDS],
+    )
+
+
+def _find_phase_uri(view: Overview, task: TaskSummary) -> str | None:
+    phase = view.data.index.phases.get(f"{task.project}/{task.phase}")
+    return phase_uri(phase.project, phase.key) if phase else None
+
+
+def _dependents(view: Overview, task_id: str) -> list[TaskSummary]:
+    tasks = view.data.index.tasks
+    if task_id in tasks:
+        return [tasks[other] for other in view.data.index.dependents[task_id]]
+    return [task for task in tasks.values() if task_id in task.depends_on]
+
+
+def _flow(view: Overview, name: str, binding: Binding) -> Flow:
+    template = view.data.index.templates.get(binding.template)
+    return Flow(
+        name,
+        binding.template,
+        template_uri(template.name) if template else None,
+        template.description if template else "",
+        list(binding.parameters.items())[:FIELDS],
+        list(binding.run_on),
+    )
+
+
+def _broken_body(press: Press, file: BrokenFile) -> str:
+    view = press.overview
+    unblocks = view.cards(_dependents(view, file.id)[:LINKS])
+    return press.render("broken.html", task_uri(file.id), card=view.broken_card(file), unblocks=unblocks)
+
+
+def list_pages(press: Press) -> Iterator[BoardPage]:
+    """The lists of tasks: all, by status, and of the projects and phases that are too long for their pages."""
+    view = press.overview
+    yield from _list(press, "all", "All tasks", view.tasks)
+    for status in COLUMNS:
+        yield from _list(press, str(status), words(status), view.by_status[status])
+    for key, tasks in view.by_project.items():
+        if len(tasks) > PER_PAGE:
+            yield from _list(press, f"project-{key}", f"All tasks of {view.project_name(key)}", tasks)
+    for (project, phase), tasks in view.by_phase.items():
+        if phase and len(tasks) > PER_PAGE:
+            title = f"All tasks of {view.phase_name(tasks[0])}"
+            yield from _list(press, f"phase-{project}-{phase}", title, tasks)
+
+
+def _list(press: Press, slug: str, title: str, tasks: Sequence[TaskSummary]) -> Iterator[BoardPage]:
+    last = count_pages(tasks)
+    for number in range(1, last + 1):
+        full = title if last == 1 else f"{title}, page {number} of {last}"
+        body = partial(_list_body, press, slug, title, tasks, number)
+        yield BoardPage(list_uri(slug, number), full, ALL_TASKS, body)
+
+
+def _list_body(press: Press, slug: str, title: str, tasks: Sequence[TaskSummary], number: int) -> str:
+    return press.render(
+        "list.html",
+        list_uri(slug, number),
+        title=title,
+        total=len(tasks),
+        chips=_chips(press.overview, slug),
+        cards=press.overview.cards(cut(tasks, number)),
+        pages=turn(number, count_pages(tasks), lambda page: list_uri(slug, page)),
+    )
+
+
+def _chips(view: Overview, here: str) -> list[Chip]:
+    counts: Mapping[str, int] = {str(status): len(view.by_status[status]) for status in COLUMNS}
+    own = [Chip(words(status), status, list_uri(status), counts[status], here == status) for status in COLUMNS]
+    return [Chip("All", None, list_uri("all"), len(view.tasks), here == "all"), *own]

@@ -1,0 +1,143 @@
+"""The pages of workflow templates: the list by category, and each with its parameters and steps."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from dagtasks.board.pages.press import BoardPage, Press, show_value
+from dagtasks.board.uris import TEMPLATES, template_uri
+from dagtasks.model.summary import TemplateSummary
+from dagtasks.model.template import STEP_KINDS
+
+USED = 50
+STEP_TEXT = 150_000
+"""Characters of all steps of a page together."""
+_SHOWN_APART = {"name", "description", "depends_on", "if"}
+_SETTINGS = ("timeout", "max_parallel", "fail_fast", "if", "secrets", "concurrency")
+_RULES = ("enum", "pattern", "minimum", "maximum", "min_length", "max_length", "sensitive", "deprecated")
+
+
+class Entry(NamedTuple):
+    """A template in the list; `used` tasks bind it."""
+
+    row: TemplateSummary
+    uri: str
+    used: int
+
+
+class Group(NamedTuple):
+    """The templates of a category."""
+
+    name: str
+    templates: list[Entry]
+
+
+class Parameter(NamedTuple):
+    """A declared parameter; `rules` are what else its value must keep to."""
+
+    name: str
+    type: str
+    is_required: bool
+    has_default: bool
+    default: Any
+    description: str
+    rules: list[tuple[str, Any]]
+
+
+class StepView(NamedTuple):
+    """A step: its kind, what it waits for, and the rest of what the file says as YAML."""
+
+    name: str
+    kind: str
+    description: str
+    needs: list[str]
+    condition: Any
+    text: str
+
+
+class CallView(NamedTuple):
+    """A template that this one runs; `uri` when there is such a template."""
+
+    name: str
+    uri: str | None
+
+
+def template_pages(press: Press) -> Iterator[BoardPage]:
+    """The list of templates, and a page for each."""
+    yield BoardPage(TEMPLATES, "Templates", TEMPLATES, partial(_list_body, press))
+    for row in press.overview.data.index.templates.values():
+        yield BoardPage(template_uri(row.name), row.name, TEMPLATES, partial(_template_body, press, row))
+
+
+def _list_body(press: Press) -> str:
+    view = press.overview
+    groups: dict[str, list[Entry]] = defaultdict(list)
+    for row in view.data.index.templates.values():
+        groups[row.category or ""].append(Entry(row, template_uri(row.name), len(view.bound.get(row.name, ()))))
+    names = sorted(groups, key=lambda name: (not name, name))
+    return press.render(
+        "templates.html",
+        TEMPLATES,
+        total=len(view.data.index.templates),
+        groups=[Group(name or ("Other" if len(names) > 1 else "All"), groups[name]) for name in names],
+        broken=[view.broken_card(file) for file in view.data.index.broken if file.kind == "template"],
+    )
+
+
+def _template_body(press: Press, row: TemplateSummary) -> str:
+    view = press.overview
+    data = view.data.templates.get(row.name, {})
+    used = view.bound.get(row.name, [])
+    known = view.data.index.templates
+    return press.render(
+        "template.html",
+        template_uri(row.name),
+        row=row,
+        found=view.problems.get(row.path, []),
+        parameters=[_parameter(name, spec) for name, spec in _map(data.get("parameters")).items()],
+        steps=[*_steps(data.get("steps")), *_steps(data.get("finally"), "in the end")],
+        outputs=list(_map(data.get("outputs")).items()),
+        settings=[(key, data[key]) for key in _SETTINGS if data.get(key) is not None],
+        calls=[CallView(name, template_uri(name) if name in known else None) for name in row.calls],
+        used=view.cards(used[:USED]),
+        total_used=len(used),
+    )
+
+
+def _map(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _parameter(name: str, spec: Any) -> Parameter:
+    given = _map(spec)
+    return Parameter(
+        name=name,
+        type=str(given.get("type", "string")),
+        is_required=given.get("required") is True,
+        has_default=given.get("default") is not None,
+        default=given.get("default"),
+        description=str(given.get("description") or ""),
+        rules=[(rule, given[rule]) for rule in _RULES if given.get(rule) is not None and given[rule] is not False],
+    )
+
+
+def _steps(steps: Any, *when: str) -> list[StepView]:
+    listed = [_map(step) for step in steps] if isinstance(steps, list) else []
+    room = STEP_TEXT // max(1, len(listed))
+    return [_step(step, list(when), room) for step in listed]
+
+
+def _step(step: Mapping[str, Any], when: list[str], room: int) -> StepView:
+    needs = step.get("depends_on")
+    text = show_value({key: value for key, value in step.items() if key not in _SHOWN_APART})
+    return StepView(
+        name=str(step.get("name", "")),
+        kind=next((kind for kind in STEP_KINDS if kind in step), "step"),
+        description=str(step.get("description") or ""),
+        needs=[*map(str, needs), *when] if isinstance(needs, list) else when,
+        condition=step.get("if"),
+        text=text if len(text) <= room else text[:room] + "…",
+    )

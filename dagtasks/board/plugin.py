@@ -1,0 +1,342 @@
+"""The MkDocs adapter: hands the pages of the board to MkDocs. All that a page says is made elsewhere.
+
+The theme renders its chrome once per depth of the site and entry of the navigation; each page is that chrome with a
+body put in. So a task costs a small template and not a run through Markdown, navigation and theme.
+"""
+
+from __future__ import annotations
+
+import html
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urljoin
+
+from jinja2 import Environment
+from mkdocs.commands.build import build, get_context
+from mkdocs.commands.serve import serve
+from mkdocs.config import config_options, load_config
+from mkdocs.config.base import Config
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import MkDocsException, PluginError
+from mkdocs.plugins import BasePlugin, event_priority, get_plugin_logger
+from mkdocs.structure.files import File, Files, InclusionLevel
+from mkdocs.structure.nav import Navigation
+from mkdocs.structure.pages import Page
+from mkdocs.structure.toc import AnchorLink, TableOfContents
+from mkdocs.utils.templates import TemplateContext
+
+from dagtasks.board import shell, uris
+from dagtasks.board.overview import Overview
+from dagtasks.board.pages.home import home_body
+from dagtasks.board.pages.press import BoardPage, Press
+from dagtasks.board.shell import Shell
+from dagtasks.board.site import board_site
+from dagtasks.board.source import load_board
+from dagtasks.errors import DagtasksError, InvalidProject, NotFound
+from dagtasks.store.project import Project, find_project
+
+if TYPE_CHECKING:
+    from mkdocs.livereload import LiveReloadServer
+
+FOLDER = Path(__file__).parent
+HOME_TEMPLATE = "dagtasks-home.html"
+PAGE_TEMPLATE = "dagtasks-page.html"
+ENTRIES = {uris.BOARD: "Board", uris.ALL_TASKS: "Tasks", uris.RUNS: "Runs", uris.TEMPLATES: "Templates"}
+"""The navigation's entries, for a configuration without `nav`."""
+SITEMAP_LIMIT = 45_000
+
+log = get_plugin_logger("dagtasks")
+
+
+class DagtasksConfig(Config):  # type: ignore[no-untyped-call]
+    """What `mkdocs.yml` may say below the plugin's name."""
+
+    csp = config_options.Type(bool, default=True)
+    """Whether pages carry a Content-Security-Policy; off for sites whose own scripts come from other hosts."""
+
+
+class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-call]
+    """Adds the board to a MkDocs site."""
+
+    def __init__(self) -> None:
+        self._is_preview = False
+        self._set_date = False
+        self._project: Project
+        self._press: Press
+        self._pages: list[BoardPage] = []
+        self._nav: Navigation
+
+    def on_startup(self, *, command: str, **_: object) -> None:
+        """Remember whether this is a preview: its live-reload script is none that a policy could name."""
+        self._is_preview = command == "serve"
+
+    def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
+        """Read the repository; put templates and assets in their places. Errors in files become warnings."""
+        self._load(Path(config.config_file_path or ".").absolute().parent)
+        if config.site_name:
+            config.site_name = shell.inert(config.site_name)
+        own = 1 if config.theme.custom_dir else 0
+        config.theme.dirs.insert(own, str(FOLDER / "templates" / "theme"))
+        config.extra_css.insert(0, _asset_uri("board.css"))
+        config.extra_javascript.append(_asset_uri("board.js"))
+        return config
+
+    def _load(self, start: Path) -> None:
+        try:
+            self._project = find_project(start)
+            data = load_board(self._project)
+        except DagtasksError as error:
+            raise PluginError(f"{error.message} ({error.hint})" if error.hint else error.message) from error
+        self._press = Press(Overview(data))
+        self._pages = list(board_site(self._press))
+        self._fix_date(data.as_of)
+        for problem in self._press.overview.errors:
+            log.warning("%s", problem)
+
+    def _fix_date(self, as_of: str | None) -> None:
+        """MkDocs writes today's date into the sitemap unless the environment names a time: the commit's."""
+        if as_of and (self._set_date or "SOURCE_DATE_EPOCH" not in os.environ):
+            os.environ["SOURCE_DATE_EPOCH"] = str(_seconds(as_of))
+            self._set_date = True
+
+    def _forget_date(self) -> None:
+        if self._set_date:
+            del os.environ["SOURCE_DATE_EPOCH"]
+            self._set_date = False
+
+    def on_files(self, files: Files, *, config: MkDocsConfig) -> Files:
+        """Name every generated page, so that links to them from hand-written pages are checked."""
+        taken = {file.dest_uri: file.src_uri for file in files}
+        for page in self._pages:
+            if page.uri in taken:
+                raise PluginError(f"{taken[page.uri]} would become {page.uri}, a page of the board: rename the file")
+            files.append(_static_file(config, page.uri))
+        for name in ("board.css", "board.js"):
+            files.append(_static_file(config, _asset_uri(name), FOLDER / "assets" / name))
+        if uris.HOME not in taken:
+            content = f"---\ntemplate: {HOME_TEMPLATE}\n---\n"
+            files.append(File.generated(config, "index.md", content=content))
+        return files
+
+    def on_nav(self, nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation:
+        """Without a `nav` of the user's own, lead to the parts of the board."""
+        if config.nav is None:
+            for uri, title in ENTRIES.items():
+                file = files.get_file_from_path(uri)
+                page = Page(title, file, config) if file else None
+                nav.items += [page] if page else []
+                nav.pages += [page] if page else []
+        self._nav = nav
+        return nav
+
+    @event_priority(-100)
+    def on_env(self, env: Environment, *, config: MkDocsConfig, files: Files) -> Environment:
+        """Write all generated pages: other plugins have had their say about the theme's environment by now."""
+        for item in self._nav:
+            _defuse(item)
+        shells: dict[tuple[int, str], Shell] = {}
+        for page in self._pages:
+            key = (page.uri.count("/"), page.section)
+            if key not in shells:
+                shells[key] = self._make_shell(env, config, files, page)
+            self._write(page, shells[key], config)
+        return env
+
+    def _make_shell(self, env: Environment, config: MkDocsConfig, files: Files, sample: BoardPage) -> Shell:
+        page = _shell_page(config, sample.uri)
+        with _marked(self._nav, sample.section):
+            context = get_context(self._nav, files, config, page)
+            context = config.plugins.on_page_context(context, page=page, config=config, nav=self._nav)
+            context["dagtasks_body"] = shell.BODY  # type: ignore[typeddict-unknown-key]
+            output = env.get_template(PAGE_TEMPLATE).render(context)
+            output = config.plugins.on_post_page(output, page=page, config=config)
+        try:
+            return shell.cut_shell(output)
+        except ValueError as error:
+            raise PluginError(str(error)) from error
+
+    def _write(self, page: BoardPage, chrome: Shell, config: MkDocsConfig) -> None:
+        path = Path(config.site_dir, page.uri)
+        try:
+            body = page.body()
+        except DagtasksError as error:
+            raise PluginError(f"{page.uri}: {error.message}") from error
+        text = chrome.fill(body, page.title, _address(config, page.uri))
+        try:
+            path.write_bytes(text.encode())
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text.encode())
+
+    def on_page_context(self, context: TemplateContext, *, page: Page, **_: object) -> TemplateContext:
+        """Titles and descriptions that the theme prints as they are lose their markup; the home page gets its part."""
+        _defuse(page)
+        if _template(page) == HOME_TEMPLATE:
+            page.meta.setdefault("hide", ["navigation", "toc"])
+            context["dagtasks_home"] = home_body(self._press)  # type: ignore[typeddict-unknown-key]
+        return context
+
+    @event_priority(-100)
+    def on_post_page(self, output: str, *, page: Page, **_: object) -> str:
+        """Give the board's pages their policy, when no other plugin will touch their scripts any more."""
+        if self.config.csp and not self._is_preview and _template(page) in (HOME_TEMPLATE, PAGE_TEMPLATE):
+            return shell.with_policy(output)
+        return output
+
+    def on_post_template(self, output_content: str, *, template_name: str, config: MkDocsConfig) -> str:
+        """MkDocs lists no static page in the sitemap: add ours where the site's address is known."""
+        if template_name != "sitemap.xml" or not config.site_url:
+            return output_content
+        places = (html.escape(_address(config, page.uri)) for page in self._pages[:SITEMAP_LIMIT])
+        entries = "".join(f"    <url>\n         <loc>{place}</loc>\n    </url>\n" for place in places)
+        return output_content.replace("</urlset>", entries + "</urlset>")
+
+    def on_post_build(self, **_: object) -> None:
+        """Leave the environment as it was."""
+        self._forget_date()
+
+    def on_build_error(self, **_: object) -> None:
+        """Leave the environment as it was."""
+        self._forget_date()
+
+    def on_serve(self, server: LiveReloadServer, **_: object) -> LiveReloadServer:
+        """Build again when a task or a template changes."""
+        for name in ("tasks", "templates"):
+            folder = self._project.root / name
+            if folder.is_dir():
+                server.watch(str(folder))
+        return server
+
+
+def _seconds(moment: str) -> int:
+    from datetime import datetime
+
+    return int(datetime.fromisoformat(moment).timestamp())
+
+
+def _asset_uri(name: str) -> str:
+    """The asset's address; its content's digest is in it, so that no browser keeps an old one."""
+    digest = blake2b((FOLDER / "assets" / name).read_bytes(), digest_size=4).hexdigest()
+    stem, dot, ending = name.partition(".")
+    return f"assets/dagtasks/{stem}.{digest}{dot}{ending}"
+
+
+def _static_file(config: MkDocsConfig, uri: str, source: Path | None = None) -> File:
+    """A file that MkDocs copies as it is; without a source it lies in its place already when MkDocs gets there."""
+    path = str(source or Path(config.site_dir, uri))
+    return File.generated(config, uri, abs_src_path=path, inclusion=InclusionLevel.NOT_IN_NAV)
+
+
+def _shell_page(config: MkDocsConfig, uri: str) -> Page:
+    """A page at the depth of that address, whose title and address are marks."""
+    source = uri.rpartition("/")[0]
+    file = File(f"{source}/shell.md" if source else "shell.md", None, config.site_dir, use_directory_urls=False)
+    page = Page(shell.TITLE, file, config)
+    page.content = ""
+    page.meta = {"template": PAGE_TEMPLATE, "hide": ["navigation", "toc"], "search": {"exclude": True}}
+    page.toc = TableOfContents([AnchorLink("Skip", "dt-main", 1)])
+    page.canonical_url = shell.ADDRESS if config.site_url else None
+    return page
+
+
+@contextmanager
+def _marked(nav: Navigation, section: str) -> Iterator[None]:
+    """The navigation with that entry marked as the one that is looked at."""
+    entries = [page for page in nav.pages if section in (page.file.src_uri, page.file.dest_uri)]
+    for page in entries:
+        page.active = True
+    try:
+        yield
+    finally:
+        for page in entries:
+            page.active = False
+
+
+def _defuse(item: object) -> None:
+    """Take the markup out of the titles of a page, section or link and of all below it."""
+    title = getattr(item, "title", None)
+    if isinstance(title, str) and title != shell.inert(title):
+        item.title = shell.inert(title)  # type: ignore[attr-defined]
+    for key in ("title", "description", "author"):
+        meta = getattr(item, "meta", {})
+        if key in meta:
+            meta[key] = shell.inert(str(meta[key]))
+    for child in getattr(item, "children", None) or ():
+        _defuse(child)
+
+
+def _template(page: Page) -> object:
+    return page.meta.get("template")
+
+
+def _address(config: MkDocsConfig, uri: str) -> str:
+    """The whole address of the page; nothing when nobody said where the site is published."""
+    return urljoin(config.site_url, quote(uri)) if config.site_url else ""
+
+
+# -- MkDocs through its Python API: no notice of the theme's, and failures that say what to do ----------------------
+
+
+class _Warnings(logging.Handler):
+    """Keeps what MkDocs warns of."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def read_config(config_file: Path, *, is_strict: bool = False) -> MkDocsConfig:
+    """The MkDocs configuration of a site. Raises `NotFound` without the file, `InvalidProject` when it is wrong."""
+    if not config_file.is_file():
+        raise NotFound(f"there is no {config_file.name} in {config_file.parent}", hint="make it: dagtasks board init")
+    with _reported(f"{config_file.name} is wrong"):
+        return load_config(str(config_file), strict=is_strict or None)
+
+
+def build_pages(config: MkDocsConfig) -> list[str]:
+    """Build the site into `config.site_dir`; what MkDocs warned of. Raises `InvalidProject` (strict: on warnings)."""
+    with _reported("the board was not built") as warnings:
+        config.plugins.on_startup(command="build", dirty=False)
+        try:
+            build(config)
+        finally:
+            config.plugins.on_shutdown()
+        return warnings
+
+
+def serve_pages(config_file: Path, address: str) -> None:
+    """Serve the site at `host:port`, building again when a file changes, until the user interrupts."""
+    with _reported("the board cannot be served"):
+        serve(str(config_file), livereload=True, dev_addr=address)
+
+
+@contextmanager
+def _reported(what: str) -> Iterator[list[str]]:
+    """The warnings of MkDocs while it runs; its exceptions come out as errors of ours."""
+    handler = _Warnings()
+    logger = logging.getLogger("mkdocs")
+    logger.addHandler(handler)
+    try:
+        yield handler.lines
+    except MkDocsException as error:
+        cause = _find_cause(error)
+        if cause:
+            raise cause from error
+        lines = [*handler.lines, str(error)]
+        raise InvalidProject(what + ":\n" + "\n".join(f"  {line}" for line in dict.fromkeys(lines) if line)) from error
+    finally:
+        logger.removeHandler(handler)
+
+
+def _find_cause(error: BaseException | None) -> DagtasksError | None:
+    while error is not None and not isinstance(error, DagtasksError):
+        error = error.__cause__ or error.__context__
+    return error

@@ -1,0 +1,39 @@
+"""Text that cannot play tricks on a reader: no terminal codes, no control characters, no reversed text."""
+
+from __future__ import annotations
+
+import re
+
+_TERMINAL_CODE = re.compile(
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # OSC: titles, links
+    r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # CSI: colours, cursor
+    r"|\x1b[PX^_][^\x1b]*(?:\x1b\\)?"  # strings meant for the terminal itself
+    r"|\x1b[ -/]*[0-~]?"
+)
+_BACK_OVER_LINE = re.compile(r"[^\n]*\r(?!\n)(?=[^\n])")
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+
+
+def clean(text: str) -> str:
+    """The text without control characters (line breaks and tabs stay) and without marks that change its direction."""
+    return _UNSEEN.sub("", text)
+
+
+def clean_log(text: str) -> str:
+    """What a terminal would leave of the text: no codes, and of a line that was written over only the last version."""
+    return clean(_BACK_OVER_LINE.sub("", _TERMINAL_CODE.sub("", text)))
+
+
+def clip(text: str, limit: int) -> str:
+    """The text on one line, cut with an ellipsis when it is longer than `limit` characters."""
+    line = " ".join(text[: limit * 4].split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def tail(text: str, limit: int) -> str:
+    """The last lines of the text that fit in `limit` characters (at least the end of the last one)."""
+    if len(text) <= limit:
+        return text
+    end = text[-limit:]
+    head, newline, rest = end.partition("\n")
+    return rest if newline and rest else head

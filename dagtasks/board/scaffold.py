@@ -1,0 +1,87 @@
+"""The files that a board needs in a repository: `mkdocs.yml` and a first page. Existing files stay as they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from dagtasks.store.files import write_file
+
+_CONFIG = """\
+# The board of this repository: `dagtasks board build` makes site/, `dagtasks board serve` shows it.
+site_name: {name}
+# site_url: https://example.org/board/    where it is published: gives a sitemap and canonical addresses
+
+docs_dir: site_src
+site_dir: site
+use_directory_urls: false    # pages open from disk, too
+
+nav:
+  - Home: index.md
+  - Board: board.html
+  - Tasks: list/all/1.html
+  - Runs: runs.html
+  - Templates: templates.html
+
+theme:
+  name: material
+  font: false                # no request to another host
+  features:
+    - navigation.tabs
+    - content.code.copy
+  palette:
+    - media: "(prefers-color-scheme)"
+      primary: white
+      toggle:
+        icon: material/brightness-auto
+        name: Switch to light mode
+    - media: "(prefers-color-scheme: light)"
+      scheme: default
+      primary: white
+      toggle:
+        icon: material/weather-sunny
+        name: Switch to dark mode
+    - media: "(prefers-color-scheme: dark)"
+      scheme: slate
+      primary: black
+      toggle:
+        icon: material/weather-night
+        name: Follow the system
+
+plugins:
+  - search
+  - dagtasks
+
+markdown_extensions:
+  - admonition
+  - tables
+  - toc:
+      permalink: true
+
+extra:
+  generator: false
+"""
+
+_INDEX = """\
+---
+template: dagtasks-home.html
+---
+
+# {name}
+
+What this is about, in a few words. Below stand the projects, what can be started now, and the latest runs.
+"""
+
+
+def write_board_files(root: Path, name: str | None = None) -> list[Path]:
+    """Write `mkdocs.yml` and `site_src/index.md` where they are missing; the paths that were written.
+
+    `name` is the site's name, by default that of the folder.
+    """
+    title = name or root.resolve().name
+    heading = title.replace("<", "&lt;")
+    texts = {"mkdocs.yml": _CONFIG.format(name=json.dumps(title)), "site_src/index.md": _INDEX.format(name=heading)}
+    missing = {root / path: text for path, text in texts.items() if not (root / path).exists()}
+    for path, text in missing.items():
+        write_file(path, text.encode())
+    return list(missing)

@@ -211,18 +211,23 @@ def _to_json(value: JSON) -> str:
         raise EvaluationError("a number is infinite or not a number") from None
 
 
-def _from_json(text: str) -> JSON:
+def parse_json(text: str) -> JSON:
+    """The value that the JSON text holds; raises `EvaluationError`, also for NaN and for too deep nesting."""
     try:
         text.encode()
         value: JSON = json.loads(text, parse_constant=_refuse_constant)
         _to_json(value).encode()
     except RecursionError:
-        raise EvaluationError("from_json() got values nested too deeply") from None
+        raise _too_deep() from None
     except ValueError:
-        raise EvaluationError("from_json() got text that is not JSON") from None
+        raise EvaluationError("the text is not JSON") from None
     if _depth_of(value) > JSON_DEPTH_LIMIT:
-        raise EvaluationError(f"from_json() got values nested deeper than {JSON_DEPTH_LIMIT} levels")
+        raise _too_deep()
     return value
+
+
+def _too_deep() -> EvaluationError:
+    return EvaluationError(f"the JSON is nested deeper than {JSON_DEPTH_LIMIT} levels")
 
 
 def _refuse_constant(name: str) -> JSON:
@@ -314,7 +319,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "format": Function(("string", _SIMPLE), STRING, _format, optional=1, is_variadic=True),
     "case": Function(("boolean", "any", "any"), ANY, None, is_variadic=True),
     "to_json": Function(("any",), STRING, _to_json),
-    "from_json": Function(("string",), ANY, _from_json),
+    "from_json": Function(("string",), ANY, parse_json),
     "string": Function((_SIMPLE,), STRING, text_of),
     "int": Function(("string|number",), INTEGER, _integer),
     "number": Function(("string|number",), NUMBER, _number),

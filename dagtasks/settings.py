@@ -1,15 +1,25 @@
-"""Settings: what there is to set, who may set it, and how the layers combine. Pure; `store/settings` reads the files."""
+"""Settings: what there is to set, who may set it, and how the layers combine. Pure; `store/project` reads the files."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from dagtasks.errors import Finding
+from dagtasks.errors import Finding, InvalidInput
 
-Value = str | int | float | bool | tuple[str, ...] | dict[str, Any] | None
+Value = str | int | float | bool | tuple[str, ...] | None
+
+CODES = {
+    "DT140": "A key in a settings file that is no setting. `dagtasks config show` lists all settings.",
+    "DT141": "A setting has a value of the wrong type, or one that is not allowed.",
+    "DT142": "A setting that only the operator of a machine may choose stands in a file of the repository. Put it "
+    "into `config/.env`, `~/.config/dagtasks/config.yaml` or the environment.",
+    "DT143": "`config/.env` is tracked by Git, so everybody would get its secrets. Remove it from Git "
+    "(`git rm --cached config/.env`) and keep it in `.gitignore`.",
+}
 
 
 class Setting(NamedTuple):
@@ -86,7 +96,6 @@ class Layer(NamedTuple):
 
     source: str
     values: Mapping[str, object]
-    is_committed: bool = False
 
 
 class Resolved(NamedTuple):
@@ -98,7 +107,7 @@ class Resolved(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """What an executor needs to know."""
+    """What an executor needs to know. `timeout` is in seconds."""
 
     name: str = "dagger"
     host: str | None = None
@@ -115,3 +124,121 @@ class Settings:
     site_url: str | None = None
     allow_hosts: tuple[str, ...] = ()
     resolved: Mapping[str, Resolved] = field(default_factory=dict)
+
+
+def combine(layers: Sequence[Layer]) -> Settings:
+    """The settings that the layers give, the first layer strongest. Raises `InvalidInput` naming layer and setting."""
+    resolved = {setting.name: _resolve(setting, layers) for setting in SETTINGS}
+    values: dict[str, Any] = {name: value for name, (value, _) in resolved.items()}
+    engine = EngineSettings(
+        name=values["engine.name"],
+        host=values["engine.host"],
+        max_parallel=values["engine.max_parallel"] or os.cpu_count() or 1,
+        timeout=parse_seconds(values["engine.timeout"]),
+    )
+    return Settings(engine, values["commit"], values["site.url"], values["outbound.allow_hosts"], resolved)
+
+
+def _resolve(setting: Setting, layers: Sequence[Layer]) -> Resolved:
+    for layer in layers:
+        if layer.values.get(setting.name) is not None:
+            try:
+                return Resolved(coerce(setting, layer.values[setting.name]), layer.source)
+            except ValueError as error:
+                raise InvalidInput(f"{layer.source}: setting {setting.name}: {error}") from None
+    return Resolved(setting.default, "default")
+
+
+def check_values(values: Mapping[str, object], *, is_committed: bool) -> Iterator[Finding]:
+    """What is wrong with the values of one settings file; `is_committed`: everybody gets it with a clone."""
+    for name, value in values.items():
+        loc = tuple(name.split("."))
+        setting = BY_NAME.get(name)
+        if setting is None:
+            yield Finding(loc, "DT140", f"there is no setting {name!r}", "see `dagtasks config show`", on_key=True)
+        elif value is not None:
+            yield from _check_value(setting, value, loc, is_committed=is_committed)
+
+
+def _check_value(setting: Setting, value: object, loc: tuple[str, ...], *, is_committed: bool) -> Iterator[Finding]:
+    try:
+        coerce(setting, value)
+    except ValueError as error:
+        yield Finding(loc, "DT141", f"setting {setting.name}: {error}")
+    refused = setting.operator_only is True or (bool(setting.operator_only) and setting.operator_only == value)
+    if is_committed and refused:
+        what = setting.name if setting.operator_only is True else f"{setting.name}: {value}"
+        yield Finding(loc, "DT142", f"{what} is for the operator of a machine only", _OPERATOR_HINT, on_key=True)
+
+
+_OPERATOR_HINT = "set it in config/.env, ~/.config/dagtasks/config.yaml or the environment"
+
+
+def coerce(setting: Setting, value: object) -> Value:
+    """The value as the setting's type, from YAML or from text. Raises ValueError that says what fits."""
+    if setting.choices and value not in setting.choices:
+        raise ValueError(f"{value!r} is not one of {', '.join(setting.choices)}")
+    return _COERCE[setting.kind](value)
+
+
+def _coerce_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not text")
+    return value
+
+
+def _coerce_integer(value: object) -> int:
+    text = str(value)
+    if isinstance(value, bool) or not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{value!r} is not a whole number above 0")
+    return int(text)
+
+
+def _coerce_boolean(value: object) -> bool:
+    if value not in (True, False, "true", "false"):
+        raise ValueError(f"{value!r} is neither true nor false")
+    return value in (True, "true")
+
+
+def _coerce_duration(value: object) -> str:
+    parse_seconds(value)
+    return str(value)
+
+
+def _coerce_list(value: object) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        raise ValueError(f"{value!r} is not a list of texts")
+    return tuple(item.strip() for item in items if item.strip())
+
+
+_COERCE = {
+    "string": _coerce_text,
+    "integer": _coerce_integer,
+    "boolean": _coerce_boolean,
+    "duration": _coerce_duration,
+    "list": _coerce_list,
+}
+
+
+def parse_seconds(value: object) -> float:
+    """The seconds of a duration such as `90s`, `10m` or `1h30m`. Raises ValueError."""
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", str(value))
+    if not match or not any(match.groups()):
+        raise ValueError(f"{value!r} is not a duration such as 90s, 10m or 1h30m")
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return float(hours * 3600 + minutes * 60 + seconds)
+
+
+def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """Nested maps as {dotted name: value}."""
+    flat: dict[str, object] = {}
+    for key, value in data.items():
+        name = f"{prefix}{key}"
+        flat |= flatten(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+    """The settings that the environment's `DAGTASKS_*` variables give."""
+    return {s.name: environment[s.env] for s in SETTINGS if s.env and environment.get(s.env)}

@@ -18,12 +18,9 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from dagtasks.errors import Finding, Loc, Severity
-from dagtasks.model.names import did_you_mean
+from dagtasks.model.names import KEY_PATTERN, did_you_mean
 from dagtasks.model.values import Ambiguous
 
-KEY_PATTERN = r"[a-z][a-z0-9_-]{0,62}"
-PROJECT_PATTERN = r"[a-z][a-z0-9]{0,15}"
-TASK_ID_PATTERN = r"[a-z][a-z0-9]{0,15}-[0-9a-hjkmnp-tv-z]{6}"
 TEXT_LIMIT = 64 * 1024
 
 CODES = {
@@ -39,7 +36,8 @@ CODES = {
 }
 
 
-def _refuse_misread(value: Any) -> Any:
+def refuse_misread(value: Any) -> Any:
+    """The value, unless it is a plain scalar that YAML 1.1 would not read as text."""
     if isinstance(value, Ambiguous):
         raise PydanticCustomError("misread", "{value} can be read as something other than text", {"value": str(value)})
     return value
@@ -62,7 +60,7 @@ def _refuse_date(value: Any) -> Any:
     raise PydanticCustomError("due", "{value} is not a date; write it as 2026-12-31", {"value": repr(value)})
 
 
-Text = Annotated[str, BeforeValidator(_refuse_misread), Field(strict=True, max_length=TEXT_LIMIT)]
+Text = Annotated[str, BeforeValidator(refuse_misread), Field(strict=True, max_length=TEXT_LIMIT)]
 """Text of up to 64 KiB."""
 Line = Annotated[Text, AfterValidator(_refuse_lines), Field(min_length=1, max_length=500)]
 """One line of up to 500 characters."""
@@ -111,7 +109,7 @@ def findings_of(error: ValidationError) -> list[Finding]:
 
 def _finding(details: ErrorDetails) -> Finding:
     loc = tuple(part for part in details["loc"] if part != "[key]")
-    name = str(loc[-1]) if loc else "the file"
+    name = _name(loc)
     kind, context, given = details["type"], details.get("ctx", {}), details.get("input")
     on_key = details["loc"][-1:] == ("[key]",)
     if kind == "missing":
@@ -128,6 +126,12 @@ def _finding(details: ErrorDetails) -> Finding:
     if kind == "string_pattern_mismatch":
         message = f"{given!r} does not have the form {context.get('pattern', '').strip('^$')}"
     return Finding(loc, "DT123", f"`{name}`: {message}", on_key=on_key)
+
+
+def _name(loc: Loc) -> str:
+    if loc and isinstance(loc[-1], int):
+        return f"{_name(loc[:-1])} item {loc[-1] + 1}"
+    return str(loc[-1]) if loc else "the file"
 
 
 _WRONG_TYPE = {

@@ -1,8 +1,14 @@
-"""Near names: what somebody may have meant."""
+"""How things may be called, and near names: what somebody may have meant."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+KEY_PATTERN = r"[a-z][a-z0-9_-]{0,62}"
+"""Names of phases, workflows and templates."""
+PROJECT_PATTERN = r"[a-z][a-z0-9]{0,15}"
+TASK_ID_PATTERN = r"[a-z][a-z0-9]{0,15}-[0-9a-hjkmnp-tv-z]{6}"
+"""The project's key and six characters of Crockford's base 32."""
 
 
 def near_names(name: str, known: Iterable[str], limit: int = 3) -> list[str]:

@@ -21,7 +21,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """How one step of a run went. `duration` is in seconds; `output` is stdout without trailing newlines."""
+    """How one step of a run went. `duration` is in seconds; `output` is stdout without trailing newlines.
+
+    `output` and `stderr` are None when they are too big to be read. `response` holds status_code and headers (api).
+    """
 
     name: str
     state: StepState = StepState.PENDING
@@ -33,6 +36,7 @@ class StepRecord:
     output: str | None = None
     stderr: str | None = None
     outputs: Mapping[str, JSON] = field(default_factory=dict)
+    response: Mapping[str, JSON] | None = None
     error: Failure | None = None
     cached: bool = False
     image: str | None = None

@@ -11,7 +11,7 @@ from dagtasks.model.names import did_you_mean
 from dagtasks.model.summary import BindingSummary, TaskSummary, TemplateSummary
 from dagtasks.model.values import Status
 from dagtasks.planning import graph
-from dagtasks.planning.index import Index
+from dagtasks.planning.index import Index, Row
 
 CODES = {
     "DT201": "A folder below `tasks/` has no `project.yaml`. Create one (`dagtasks project create`).",
@@ -106,8 +106,9 @@ def _check_cycles(index: Index) -> Iterator[LinkFinding]:
         yield LinkFinding(task.path, Finding(("depends_on", place), "DT204", message, "remove one of these edges"))
 
 
-def find_duplicates(tasks: Iterable[TaskSummary]) -> dict[str, list[str]]:
-    """Each id that several files have, with their paths in order."""
-    pairs = sorted((task.id, task.path) for task in tasks)
-    groups = ((name, [path for _, path in group]) for name, group in groupby(pairs, key=lambda pair: pair[0]))
+def find_duplicates(rows: Iterable[Row]) -> dict[str, list[str]]:
+    """Each id of a task and each name of a template that several files have, with their paths in order."""
+    named = [(row.id, row.path) for row in rows if isinstance(row, TaskSummary)]
+    named += [(row.name, row.path) for row in rows if isinstance(row, TemplateSummary)]
+    groups = ((name, [path for _, path in group]) for name, group in groupby(sorted(named), key=lambda pair: pair[0]))
     return {name: paths for name, paths in groups if len(paths) > 1}

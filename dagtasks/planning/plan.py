@@ -11,6 +11,9 @@ from typing import Literal
 
 from dagtasks.model.values import JSON
 
+STEP_FOLDER = "/dagtasks"
+"""A folder of each step: its script lies there, and what it writes to `$DT_OUTPUTS`."""
+
 StepKind = Literal["container", "script", "api", "workflow"]
 
 
@@ -42,9 +45,10 @@ class OutputSpec:
 class PlanStep:
     """One step. `inputs` is its body, lowered: argv instead of shell text, `DT_n` variables for bound values.
 
-    Keys of `inputs`, container and script: image, argv (null: what the image says), workdir, env, files
-    ({path: text} put into the container), user, platform, success_exit_codes. api: as in 03 section 2.5.
-    workflow: template (a key of `Plan.templates`), parameters.
+    Keys of `inputs`, container and script: image, argv (null: what the image says), entrypoint, workdir, env,
+    files ({path: text} put into the container), user, platform, success_exit_codes. api: as in 03 section 2.5.
+    workflow: template (a key of `Plan.templates`), parameters. `reads`: the steps whose results it refers to.
+    `exposes`: which of its own output and stderr others refer to (only those have to be small enough to be read).
     """
 
     name: str
@@ -53,6 +57,8 @@ class PlanStep:
     depends_on: tuple[str, ...] = ()
     description: str = ""
     condition: str | None = None
+    reads: tuple[str, ...] = ()
+    exposes: tuple[Literal["output", "stderr"], ...] = ()
     timeout: float | None = None
     continue_on_error: bool = False
     outputs: Mapping[str, OutputSpec] = field(default_factory=dict)
@@ -60,18 +66,22 @@ class PlanStep:
 
 @dataclass(frozen=True, slots=True)
 class PlannedTemplate:
-    """A template as it was when the plan was made: `blob` is Git's id of its bytes, `data` what they say."""
+    """A template as it was when the plan was made: `blob` is Git's id of its `text`, `data` what that says."""
 
     name: str
     version: str | None
     path: str
     blob: str
     data: Mapping[str, JSON]
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run will do. `scope` holds the names that expressions see (params, task, project, phase, run)."""
+    """What a run will do. `scope` holds the names that expressions see (params, task, project, phase, run).
+
+    `templates` are those that steps call, by name, and `files` the scripts of the repository, by path.
+    """
 
     template: PlannedTemplate
     steps: tuple[PlanStep, ...]
@@ -79,11 +89,13 @@ class Plan:
     scope: Mapping[str, JSON]
     outputs: Mapping[str, Input] = field(default_factory=dict)
     templates: Mapping[str, PlannedTemplate] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
     task: str | None = None
     workflow: str | None = None
     timeout: float | None = None
     max_parallel: int | None = None
     fail_fast: bool = True
+    condition: str | None = None
     commit: str | None = None
     branch: str | None = None
     dirty: bool = False
@@ -93,6 +105,7 @@ class Plan:
 @dataclass(frozen=True, slots=True)
 class ExecRequest:
     """A process to run, all values known. `argv` None means: what the image says.
+    `use_entrypoint`: the arguments go to the image's entrypoint.
 
     `workdir` is created when missing. `files` are put at absolute paths before the process starts.
     `timeout` is in seconds. `read_files` are absolute paths whose text is wanted after it ended.
@@ -102,6 +115,7 @@ class ExecRequest:
     attempt: int
     image: str
     argv: tuple[str, ...] | None
+    use_entrypoint: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
     workdir: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,28 @@
+# Each target makes its own environment in .venv and installs what it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check clean
+
+demo: .venv/ready  ## a small project, runs of it, and its board, in a scratch folder
+	@$(BIN)/dagtasks demo $(or $(DEMO),$$(mktemp -d)/dagtasks-demo)
+
+test: .venv/ready  ## the quick suite, under two minutes
+	$(BIN)/python -m pytest -n 2 -m "not slow and not engine"
+
+check: .venv/ready  ## style, types, imports, and the repository's own tasks and site
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/dagtasks validate
+	$(BIN)/dagtasks board build --strict
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable ".[all]" --group dev
+	@touch $@
+
+clean:
+	rm -rf .venv site build dist

@@ -1,0 +1,94 @@
+"""The terminal: the lazy root group and the one place that turns errors into text and exit codes."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from dagtasks import __version__
+from dagtasks.cli.app import App
+from dagtasks.cli.lazy import LazyGroup
+from dagtasks.cli.output import show_bug, show_error
+from dagtasks.errors import DagtasksError
+
+COMMANDS = {
+    "init": ("setup", "init", "Make a repository ready for dagtasks."),
+    "demo": ("setup", "demo", "Make a small project, run workflows of it and build its board."),
+    "project": ("project", "group", "Projects: create, list, show, set, delete."),
+    "phase": ("phase", "group", "Phases of a project: create, list, show, set, delete."),
+    "task": ("task", "group", "Tasks: create, list, show, set, delete, next."),
+    "workflow": ("workflow", "group", "Workflows of a task: add, list, show, set, remove."),
+    "template": ("template", "group", "Workflow templates: list, show, new, validate."),
+    "run": ("run", "run", "Execute a workflow of a task, or a template."),
+    "plan": ("run", "plan", "Show what a run would do, without doing it."),
+    "runs": ("runs", "group", "Records of runs: list, show, logs."),
+    "validate": ("check", "validate", "Show every problem of every file."),
+    "schema": ("check", "schema", "Print the JSON Schema of a kind of file, for editors."),
+    "board": ("board", "group", "The static site: init, build, serve."),
+    "config": ("config", "group", "Settings: show."),
+    "doctor": ("check", "doctor", "Say what works on this machine and what does not."),
+    "completion": ("config", "completion", "Print the completion script for a shell."),
+}
+
+
+@click.group(
+    cls=LazyGroup, commands_at=("dagtasks.cli", COMMANDS), context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.option(
+    "-C",
+    "path",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    help="Look for the repository from PATH upwards.",
+)
+@click.option("--debug", is_flag=True, help="Show a traceback when something goes wrong.")
+@click.version_option(__version__, message="dagtasks %(version)s")
+@click.pass_context
+def root(context: click.Context, path: Path, *, debug: bool) -> None:
+    """Tasks as YAML files in Git, workflows that run on Dagger, a board that anyone can read."""
+    context.obj = App(path, debug)
+
+
+def main() -> NoReturn:
+    """The `dagtasks` program."""
+    # Commands are short: collecting garbage would cost more than the memory is worth.
+    gc.disable()
+    status = run(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Tearing down the interpreter costs more than most commands; everything that matters is closed by now.
+    os._exit(status)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out one command line and return its exit code; errors are shown on stderr, as a document with `--json`."""
+    as_json = "--json" in arguments
+    try:
+        status = root.main(list(arguments), prog_name="dagtasks", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        return 130
+    except BrokenPipeError:
+        # Who read our output has gone; what is still in the buffer must not be complained about at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except DagtasksError as error:
+        if "--debug" in arguments:
+            raise
+        return show_error(error, as_json=as_json)
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        return show_bug(error)
+    return status if isinstance(status, int) else 0

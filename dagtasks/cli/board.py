@@ -1,0 +1,47 @@
+"""`dagtasks board`: the static site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dagtasks.cli.app import App, json_option
+from dagtasks.cli.output import show
+from dagtasks.service import boards
+
+
+@click.group()
+def group() -> None:
+    """The static site: init, build, serve."""
+
+
+@group.command()
+@json_option
+@click.pass_obj
+def init(app: App, /, *, as_json: bool) -> int:
+    """Write mkdocs.yml and site_src/index.md, where they are missing."""
+    data = [step._asdict() for step in boards.init(app.project().root)]
+    return show("steps", data, "\n".join(f"{step['path']}: {step['done']}" for step in data), as_json=as_json)
+
+
+@group.command()
+@click.option("--site-dir", type=click.Path(path_type=Path), help="Where the site goes (default: site/).")
+@click.option("--strict", is_flag=True, help="Fail when any file is wrong; the old site stays then.")
+@json_option
+@click.pass_obj
+def build(app: App, /, site_dir: Path | None, *, strict: bool, as_json: bool) -> int:
+    """Build the site; when that fails, the old one stays as it was."""
+    project = app.project()
+    built = boards.build(project, site_dir, strict=strict)
+    data = {"site": str(built.site), "pages": built.pages}
+    return show("board", data, f"{built.pages} pages in {built.site}", as_json=as_json, problems=built.problems)
+
+
+@group.command()
+@click.option("--address", default="127.0.0.1:8000", show_default=True, help="Where to listen.")
+@click.pass_obj
+def serve(app: App, /, address: str) -> int:
+    """Serve the board and rebuild it whenever a file changes; ends with Ctrl-C."""
+    boards.serve(app.project(), address)
+    return 0

@@ -1,0 +1,73 @@
+"""`dagtasks validate`, `schema` and `doctor`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from dagtasks.cli.app import App, json_option
+from dagtasks.cli.output import printable, show, show_json, table
+from dagtasks.errors import Problem, ProjectNotFound, Severity, has_errors
+from dagtasks.service import checks
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.option("--format", "form", type=click.Choice(["text", "json", "github"]), default="text", show_default=True)
+@json_option
+@click.pass_obj
+def validate(app: App, /, paths: tuple[str, ...], form: str, *, as_json: bool) -> int:
+    """Show every problem of every file (of these files and folders only), all at once; exit 1 when one is an error."""
+    problems = checks.validate(app.project(), paths)
+    if as_json or form == "json":
+        show_json("problems", [problem.to_json() for problem in problems])
+    elif form == "github":
+        click.echo("\n".join(_annotation(problem) for problem in problems), nl=bool(problems))
+    else:
+        click.echo("\n".join([*map(_line, problems), _summary(problems)]))
+    return 1 if has_errors(problems) else 0
+
+
+def _line(problem: Problem) -> str:
+    level = "" if problem.severity is Severity.ERROR else f"{problem.severity}: "
+    return level + printable(problem)
+
+
+def _summary(problems: list[Problem]) -> str:
+    counts = {level: sum(problem.severity is level for problem in problems) for level in Severity}
+    return ", ".join(f"{count} {level}{'s' if count != 1 else ''}" for level, count in counts.items())
+
+
+def _annotation(problem: Problem) -> str:
+    """The problem as a workflow command of GitHub Actions; its data must have no line breaks or percent signs."""
+    level = {"note": "notice"}.get(problem.severity, str(problem.severity))
+    text = f"{problem.message} ({problem.hint})" if problem.hint else problem.message
+    escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    place = f"file={problem.path},line={problem.line or 1},col={problem.column or 1},title={problem.code}"
+    return f"::{level} {place}::{printable(escaped)}"
+
+
+@click.command()
+@click.argument("kind", metavar="task|project|phase|template|settings")
+def schema(kind: str) -> int:
+    """Print the JSON Schema (2020-12) of a kind of file, for editors."""
+    click.echo(json.dumps(checks.make_schema(kind), indent=2, ensure_ascii=False))
+    return 0
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def doctor(app: App, /, *, as_json: bool) -> int:
+    """Say what works on this machine and in this repository, and what to do about the rest."""
+    try:
+        project = app.project()
+    except ProjectNotFound:
+        project = None
+    found = checks.doctor(project)
+    text = table(
+        ("CHECK", "STATE", "FOUND"), [(c.name, c.state, f"{c.found}; {c.hint}" if c.hint else c.found) for c in found]
+    )
+    show("checks", [check._asdict() for check in found], text, as_json=as_json)
+    return 1 if any(check.state == "wrong" for check in found) else 0

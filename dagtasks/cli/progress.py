@@ -1,0 +1,215 @@
+"""What a person sees of a run: a line a step while it goes on, a summary at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import click
+
+from dagtasks.cli.output import fields, printable, table
+from dagtasks.model.run import (
+    RunEvent,
+    RunFinished,
+    RunRecord,
+    RunStarted,
+    StepFinished,
+    StepOutput,
+    StepRecord,
+    StepStarted,
+)
+from dagtasks.model.values import RunState, StepState
+
+if TYPE_CHECKING:
+    from dagtasks.planning.plan import Plan
+    from dagtasks.store.runs import RunStore
+
+TAIL = 20
+"""Lines of a failing step that are shown at the end."""
+
+EXIT_CODES = {
+    RunState.SUCCEEDED: 0,
+    RunState.SKIPPED: 0,
+    RunState.TIMED_OUT: 10,
+    RunState.WAITING: 11,
+    RunState.AWAITING_APPROVAL: 11,
+    RunState.CANCELLED: 130,
+}
+
+MARKS = {
+    StepState.SUCCEEDED: ("ok", "green"),
+    StepState.FAILED: ("failed", "red"),
+    StepState.ERRORED: ("errored", "red"),
+    StepState.TIMED_OUT: ("timed out", "red"),
+    StepState.CANCELLED: ("cancelled", "yellow"),
+    StepState.SKIPPED: ("skipped", "yellow"),
+    StepState.OMITTED: ("omitted", "yellow"),
+}
+
+
+def exit_code(record: RunRecord) -> int:
+    """The exit code of `run` for a run that ended so (03 section 2.7)."""
+    return EXIT_CODES.get(record.status, 1)
+
+
+def seconds(duration: float | None) -> str:
+    """A duration for people: `0.4s`, `12s`, `3m05s`."""
+    if duration is None:
+        return ""
+    if duration < 10:
+        return f"{duration:.1f}s"
+    minutes, rest = divmod(round(duration), 60)
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+
+
+class Progress:
+    """A listener that prints a line to stderr when a step begins or ends, and what steps print, line by line."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._rest: dict[tuple[str, str, str], bytes] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._rest.clear()
+
+    def __call__(self, event: RunEvent) -> None:
+        """Show the event."""
+        if not self._quiet:
+            for line in self._lines(event):
+                click.echo(line, err=True)
+
+    def _lines(self, event: RunEvent) -> Iterator[str]:
+        match event:
+            case RunStarted(record=record):
+                what = record.workflow or record.template.get("name")
+                yield f"run {record.id}: {printable(what)} on {record.engine}"
+            case StepStarted(step=step, attempt=attempt):
+                yield f"  {step}: started" + (f" (attempt {attempt})" if attempt > 1 else "")
+            case StepOutput():
+                yield from self._output(event)
+            case StepFinished(result=result):
+                yield from self._flush(event.run, result.name)
+                yield f"  {step_line(result)}"
+            case RunFinished():
+                return
+
+    def _output(self, event: StepOutput) -> Iterator[str]:
+        key = (event.run, event.step, event.stream)
+        *lines, rest = (self._rest.get(key, b"") + event.data).split(b"\n")
+        self._rest[key] = rest
+        for line in lines:
+            yield f"  {event.step} | {printable(line.decode('utf-8', 'replace'), keep=chr(9))}"
+
+    def _flush(self, run: str, step: str) -> Iterator[str]:
+        for key in [key for key in self._rest if key[:2] == (run, step)]:
+            if rest := self._rest.pop(key):
+                yield f"  {step} | {printable(rest.decode('utf-8', 'replace'), keep=chr(9))}"
+
+
+def step_line(step: StepRecord) -> str:
+    """The end of a step in one line, in colour on a terminal."""
+    word, colour = MARKS.get(step.state, (str(step.state), "white"))
+    code = f" (exit code {step.exit_code})" if step.exit_code else ""
+    reason = f": {printable(step.error.message)}" if step.error and step.state is not StepState.FAILED else ""
+    mark = click.style(word, fg=colour) if sys.stderr.isatty() else word
+    return f"{step.name}: {mark}{code} {seconds(step.duration)}{reason}".rstrip()
+
+
+def summary(runs: RunStore, record: RunRecord, *, whole: bool = False) -> str:
+    """The record for people: its state, its outputs, the end of what a failing step printed, and where the rest is."""
+    parts = [f"run {record.id} {record.status} in {seconds(record.duration)}"]
+    if record.error:
+        parts.append(f"  {printable(record.error.message)}")
+    if whole:
+        parts += ["", fields(_about(record)), "", _steps(record)]
+    parts += [f"{name} = {printable(value, keep=chr(10))}" for name, value in record.outputs.items()]
+    parts += list(_failure(runs, record))
+    return "\n".join(parts)
+
+
+def _about(record: RunRecord) -> dict[str, Any]:
+    template = f"{record.template.get('name')} {record.template.get('version') or ''}".strip()
+    return {
+        "task": record.task,
+        "workflow": record.workflow,
+        "template": template,
+        "engine": record.engine,
+        "started": record.started_at,
+        "actor": record.actor,
+        "commit": f"{record.commit or ''}{' (with changes)' if record.dirty else ''}",
+        "parent": record.parent,
+        "children": record.children,
+        **{f"parameter {key}": value for key, value in record.parameters.items()},
+    }
+
+
+def _steps(record: RunRecord) -> str:
+    rows = [
+        (
+            step.name,
+            step.state,
+            step.exit_code,
+            step.attempts,
+            seconds(step.duration),
+            step.error and step.error.message,
+        )
+        for step in record.steps
+    ]
+    return table(("STEP", "STATE", "EXIT", "TRIES", "TIME", "ERROR"), rows)
+
+
+def _failure(runs: RunStore, record: RunRecord) -> Iterator[str]:
+    """The last lines of the first step that went wrong, and the command that shows all of them."""
+    from dagtasks.engine.logs import read_log
+
+    bad = next(
+        (step for step in record.steps if step.state.is_bad and step.conclusion is not StepState.SUCCEEDED), None
+    )
+    if bad is None:
+        return
+    path = runs.log_path(record.id, bad.name, bad.attempts)
+    lines = list(read_log(path)) if path.exists() else []
+    yield ""
+    yield f"{step_line(bad)}"
+    yield from (f"  {printable(line['text'], keep=chr(9))}" for line in lines[-TAIL:])
+    yield f"full log: dagtasks runs logs {record.id} {bad.name}"
+
+
+def plan_text(plan: Plan) -> str:
+    """The plan for people: each step with its command as it will be executed."""
+    from dagtasks.service.runs import plan_to_json
+
+    data = plan_to_json(plan)
+    head = fields({"template": plan.template.path, "task": plan.task, "workflow": plan.workflow, **_parameters(plan)})
+    return "\n".join([head, *(line for step in data["steps"] for line in _plan_step(step))])
+
+
+def _parameters(plan: Plan) -> dict[str, Any]:
+    return {f"parameter {name}": value for name, value in plan.parameters.items()}
+
+
+def _plan_step(step: dict[str, Any]) -> Iterator[str]:
+    yield ""
+    yield f"{step['name']} ({step['kind']})" + (f" after {', '.join(step['depends_on'])}" if step["depends_on"] else "")
+    shown = {"if": step["if"], "image": step.get("image"), "argv": _argv(step), "workdir": step.get("workdir")}
+    shown |= {"env": sorted(step.get("env", {})), "request": _request(step), "template": step.get("template")}
+    shown |= {"parameters": step.get("parameters") and str(step["parameters"])}
+    yield from (f"  {line}" for line in fields(shown).splitlines())
+
+
+def _argv(step: dict[str, Any]) -> str | None:
+    import shlex
+
+    argv = step.get("argv")
+    return " ".join(shlex.quote(str(item)) for item in argv) if argv else None
+
+
+def _request(step: dict[str, Any]) -> str | None:
+    return f"{step['method']} {step['url']}" if step["kind"] == "api" else None

@@ -1,0 +1,65 @@
+"""`dagtasks run` and `plan`: executing workflows, and looking at what would be executed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from dagtasks.cli.app import App, F, json_option
+from dagtasks.cli.output import note, show
+from dagtasks.cli.progress import Progress, exit_code, plan_text, summary
+from dagtasks.service import runs
+
+
+def _selection(command: F) -> F:
+    """Add what says which workflow with which parameters."""
+    options: list[Callable[[Any], Any]] = [
+        click.argument("task", required=False),
+        click.argument("workflow", required=False),
+        click.option("--template", help="A template, instead of a workflow of a task."),
+        click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter; may be given again."),
+        click.option(
+            "--param-file", "param_files", multiple=True, type=click.Path(), help="A YAML file of parameters."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_selection
+@click.option("--engine", help="dagger, or local: as processes of this machine, without isolation.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and run nothing.")
+@click.option("--ignore-dependencies", is_flag=True, help="Run although a task that it depends on is open.")
+@json_option
+@click.pass_obj
+def run(
+    app: App, /, engine: str | None, *, dry_run: bool, ignore_dependencies: bool, as_json: bool, **chosen: Any
+) -> int:
+    """Execute WORKFLOW of TASK (the only one by default), or a template with --template."""
+    project = app.project().with_settings(engine__name=engine)
+    selection = runs.Selection(**chosen, ignore_dependencies=ignore_dependencies)
+    if dry_run:
+        return _show_plan(runs.make_plan(project, selection), as_json=as_json)
+    with Progress(quiet=as_json) as progress:
+        record, notes = runs.run(project, selection, [progress])
+    for text in notes:
+        note(f"note: {text}")
+    show("run", record.to_json(), summary(project.runs, record), as_json=as_json)
+    return exit_code(record)
+
+
+@click.command()
+@_selection
+@json_option
+@click.pass_obj
+def plan(app: App, /, *, as_json: bool, **chosen: Any) -> int:
+    """Show the steps, commands and environment names of a run; starts nothing, asks nobody."""
+    return _show_plan(runs.make_plan(app.project(), runs.Selection(**chosen)), as_json=as_json)
+
+
+def _show_plan(made: Any, *, as_json: bool) -> int:
+    return show("plan", runs.plan_to_json(made), plan_text(made), as_json=as_json)

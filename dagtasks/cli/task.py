@@ -1,0 +1,153 @@
+"""`dagtasks task`: tasks."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import click
+
+from dagtasks.cli.app import App, json_option, write_options, yes_option
+from dagtasks.cli.output import fields, printable, show, table
+from dagtasks.cli.writing import confirm, read_text, show_saved, write_settings
+from dagtasks.service import tasks
+from dagtasks.service.fields import parse_pairs, split_items
+
+HEAD = ("ID", "STATUS", "PRIORITY", "ASSIGNEE", "PHASE", "NAME")
+
+
+@click.group()
+def group() -> None:
+    """Tasks: create, list, show, set, delete, next."""
+
+
+def today() -> date:
+    """The day where the user is: due dates are days of a calendar, not instants."""
+    return date.today()  # noqa: DTZ011
+
+
+@group.command()
+@click.argument("project")
+@click.option("--name", required=True, help="What the task is called, on one line.")
+@click.option("--description", default="", help="What is to be done, as Markdown; `-` reads stdin.")
+@click.option("--status", help="planned (default), in_progress, completed, blocked or cancelled.")
+@click.option("--priority", help="low, medium (default), high or critical.")
+@click.option("--assignee", help="A user, or an agent as agent:NAME.")
+@click.option("--phase", help="A phase of the project.")
+@click.option("--label", "labels", multiple=True, help="A label; may be given again.")
+@click.option("--depends-on", multiple=True, metavar="ID", help="A task that must end before; may be given again.")
+@click.option("--meta", "metadata", multiple=True, metavar="KEY=VALUE", help="Data of your own; may be given again.")
+@click.option("--due", help="The day on which it should be done, as 2026-12-31.")
+@write_options
+@click.pass_obj
+def create(app: App, /, project: str, description: str, metadata: tuple[str, ...], **options: Any) -> int:
+    """Create a task in PROJECT and print its id."""
+    data = {
+        **{key: options[key] for key in ("name", "status", "priority", "assignee", "phase", "due")},
+        "labels": _items(options["labels"]),
+        "depends_on": _items(options["depends_on"]),
+        "description": read_text(description),
+        "metadata": parse_pairs(metadata),
+    }
+    return show_saved(tasks.create(app.project(), project, data, write_settings(options)), options)
+
+
+def _items(texts: tuple[str, ...]) -> list[str]:
+    return [item for text in texts for item in split_items(text)]
+
+
+@group.command("list")
+@click.argument("query", nargs=-1)
+@click.option("--project", help="Only tasks of this project.")
+@click.option("--phase", help="Only tasks of this phase.")
+@click.option("--status", help="Only tasks in this status (or these: a,b).")
+@click.option("--assignee", help="Only tasks of this user or agent.")
+@click.option("--label", help="Only tasks with this label (or any of these: a,b).")
+@click.option("--sort", default="id", show_default=True, help="A field; `-field` for the other way round.")
+@click.option("--limit", type=click.IntRange(min=1), help="Show so many at the most.")
+@json_option
+@click.pass_obj
+def list_(app: App, /, query: tuple[str, ...], sort: str, limit: int | None, *, as_json: bool, **filters: Any) -> int:
+    """List tasks, all or those that QUERY asks for, e.g. `status:blocked label:api -label:bug @ann is:overdue`."""
+    words = [
+        *query,
+        *(f'{key}:"{value}"' if " " in value else f"{key}:{value}" for key, value in filters.items() if value),
+    ]
+    answer = tasks.list_matching(app.project(), " ".join(words), today(), sort=sort, limit=limit)
+    text = table(HEAD, [_row(task) for task in answer.data])
+    return show("tasks", answer.data, text, as_json=as_json, problems=answer.problems)
+
+
+def _row(task: dict[str, Any]) -> tuple[Any, ...]:
+    if task.get("invalid"):
+        return task["id"], "INVALID", None, None, None, task["path"]
+    status = "waiting" if task["waiting"] else task["status"]
+    return task["id"], status, task["priority"], task["assignee"], task["phase"], task["name"]
+
+
+@group.command("show")
+@click.argument("task", metavar="ID")
+@json_option
+@click.pass_obj
+def show_(app: App, /, task: str, *, as_json: bool) -> int:
+    """Show one task: everything that its file says, and what follows from it."""
+    data = tasks.show(app.project(), task, today())
+    return show("task", data, _sheet(data), as_json=as_json)
+
+
+def _sheet(data: dict[str, Any]) -> str:
+    state = " ".join(word for word in ("ready", "waiting", "overdue") if data[word])
+    top = {
+        "id": data["id"],
+        "status": f"{data['status']} ({state})" if state else data["status"],
+        **{key: data[key] for key in ("priority", "assignee", "phase", "due", "labels", "depends_on", "dependents")},
+        **{f"metadata.{key}": value for key, value in data["metadata"].items()},
+        **{f"workflow {name}": binding["template"] for name, binding in data["workflows"].items()},
+        "file": data["path"],
+    }
+    description = printable(data["description"].rstrip(), keep="\n")
+    return "\n".join([printable(data["name"]), "", fields(top), *(["", description] if description else [])])
+
+
+@group.command("set")
+@click.argument("task", metavar="ID")
+@click.argument("changes", nargs=-1, required=True, metavar="FIELD=VALUE...")
+@click.option("--ignore-dependencies", is_flag=True, help="Do it although a task that it depends on is open.")
+@write_options
+@click.pass_obj
+def set_(app: App, /, task: str, changes: tuple[str, ...], *, ignore_dependencies: bool, **options: bool) -> int:
+    """Change a task: `status=completed`, `labels+=ui`, `depends_on-=ID`, `metadata.team=core`, `due=` (empties)."""
+    texts = [f"description={read_text('-')}" if change == "description=-" else change for change in changes]
+    settings = write_settings(options)
+    saved = tasks.change(app.project(), task, texts, settings, ignore_dependencies=ignore_dependencies)
+    return show_saved(saved, options)
+
+
+@group.command()
+@click.argument("task", metavar="ID")
+@click.option("--detach", is_flag=True, help="Also remove it from the dependencies of other tasks.")
+@yes_option
+@write_options
+@click.pass_obj
+def delete(app: App, /, task: str, *, detach: bool, yes: bool, **options: bool) -> int:
+    """Delete a task that no other depends on."""
+    confirm(f"Delete task {task}?", yes=yes, options=options)
+    return show_saved(tasks.delete(app.project(), task, write_settings(options), detach=detach), options)
+
+
+@group.command("next")
+@click.option("--assignee", help="Tasks of this user or agent, and those of nobody.")
+@click.option("--all", "show_all", is_flag=True, help="Show all that can be started, not the first only.")
+@click.option("--explain", is_flag=True, help="Say why each other open task cannot be started.")
+@json_option
+@click.pass_obj
+def next_(app: App, /, assignee: str | None, *, show_all: bool, explain: bool, as_json: bool) -> int:
+    """Show what to start now: the most urgent task that waits for nothing."""
+    if explain:
+        answer = tasks.explain_next(app.project())
+        text = table(("ID", "REASON", "NAME"), [(t["id"], t["reason"], t["name"]) for t in answer.data])
+        return show("reasons", answer.data, text, as_json=as_json, problems=answer.problems)
+    answer = tasks.list_next(app.project(), today(), assignee)
+    rows = answer.data if show_all else answer.data[:1]
+    text = table(HEAD, [_row(task) for task in rows]) if rows else "nothing can be started now (see --explain)"
+    return show("tasks", rows, text, as_json=as_json, problems=answer.problems)

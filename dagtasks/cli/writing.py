@@ -1,0 +1,49 @@
+"""What all commands share that change files: reading their arguments and saying what changed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from dagtasks.cli.output import note, printable, show_json
+from dagtasks.errors import InvalidInput
+from dagtasks.service.saving import Saved, WriteSettings
+
+
+def write_settings(options: Mapping[str, Any]) -> WriteSettings:
+    """The settings that the options of `write_options` say."""
+    return WriteSettings(options["commit"], options["dry_run"])
+
+
+def show_saved(saved: Saved, options: Mapping[str, Any]) -> int:
+    """Say what changed, in one line or as a document."""
+    for text in saved.change.notes:
+        note(f"note: {text}")
+    if options["as_json"]:
+        show_json(saved.change.kind, saved.change.data)
+        return 0
+    if not saved.paths:
+        click.echo(f"{printable(saved.change.message)} (nothing to change)")
+    elif saved.dry_run:
+        click.echo(f"would: {printable(saved.change.message)} ({', '.join(saved.paths)})")
+    else:
+        commit = f" [{saved.commit[:10]}]" if saved.commit else ""
+        click.echo(f"{printable(saved.change.message)}{commit}")
+    return 0
+
+
+def read_text(text: str) -> str:
+    """The text, or what stdin holds when it is `-`."""
+    return sys.stdin.read() if text == "-" else text
+
+
+def confirm(question: str, *, yes: bool, options: Mapping[str, Any]) -> None:
+    """Ask on a terminal; elsewhere `--yes` is needed. A dry run is never asked about."""
+    if yes or options["dry_run"]:
+        return
+    if not sys.stdin.isatty():
+        raise InvalidInput(f"{question} Nobody is there to ask.", hint="say --yes")
+    click.confirm(question, abort=True, err=True)

@@ -1,0 +1,304 @@
+"""Makes the plan of a run: all that can be decided before the first step starts is decided here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dagtasks.errors import Finding, InvalidInput, Severity
+from dagtasks.language.durations import parse_duration
+from dagtasks.language.evaluation import render
+from dagtasks.language.expressions import parse_scalar
+from dagtasks.language.functions import EvaluationError
+from dagtasks.language.parameters import resolve
+from dagtasks.language.shell import bind
+from dagtasks.language.syntax import Expr, Scalar, Splice, find_calls, references
+from dagtasks.model.template import Step, Template
+from dagtasks.model.values import JSON
+from dagtasks.planning import graph
+from dagtasks.planning.plan import STEP_FOLDER, Deferred, Input, OutputSpec, Plan, PlannedTemplate, PlanStep
+from dagtasks.planning.steps import edges, read_steps
+from dagtasks.planning.template import names_of
+
+DEPTH_LIMIT = 10
+STEP_LIMIT = 1000
+
+IMAGES = {"python3": "python:3.12-slim", "python": "python:3.12-slim", "node": "node:22-slim", "bash": "debian:12"}
+DEFAULT_IMAGE = "alpine:latest"
+"""The image of a script that names none: one that has its interpreter."""
+
+_KNOWN_OF_RUN = {"commit", "branch", "dirty", "trigger", "actor"}
+_LATER_FUNCTIONS = {"success", "failure", "always", "cancelled", "hash_files"}
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a plan needs beside its template. `scope` holds task, project, phase and run as far as they are known.
+
+    `find_template` and `read_file` (a path in the repository) raise `DagtasksError` for what is not there.
+    """
+
+    scope: Mapping[str, JSON]
+    find_template: Callable[[str], PlannedTemplate]
+    read_file: Callable[[str], str]
+    task: str | None = None
+    workflow: str | None = None
+    commit: str | None = None
+    branch: str | None = None
+    dirty: bool = False
+    notes: tuple[str, ...] = field(default=())
+
+
+def make_plan(planned: PlannedTemplate, given: Mapping[str, JSON], around: Surroundings) -> Plan:
+    """The plan of the template with these parameters. Raises `InvalidInput` with everything that is wrong with them."""
+    template = Template.model_validate(planned.data)
+    parameters = _parameters(planned, template, given, around.scope)
+    scope: dict[str, JSON] = {**around.scope, "params": dict(parameters)}
+    called = _called_templates(planned, around.find_template)
+    return Plan(
+        template=planned,
+        steps=tuple(_in_order(template, _Lowering(template, scope, around))),
+        parameters=parameters,
+        scope=scope,
+        outputs={name: _deferred(output.value) for name, output in template.outputs.items()},
+        templates=called,
+        files={path: around.read_file(path) for path in _script_files([planned, *called.values()])},
+        task=around.task,
+        workflow=around.workflow,
+        timeout=parse_duration(template.timeout) if template.timeout else None,
+        max_parallel=template.max_parallel,
+        fail_fast=template.fail_fast,
+        condition=_condition(template.if_),
+        commit=around.commit,
+        branch=around.branch,
+        dirty=around.dirty,
+        notes=around.notes,
+    )
+
+
+def _parameters(
+    planned: PlannedTemplate, template: Template, given: Mapping[str, JSON], scope: Mapping[str, JSON]
+) -> Mapping[str, JSON]:
+    resolved = resolve(template.parameters, given, scope)
+    refuse(resolved.findings, f"parameters of template {planned.name}")
+    return resolved.values
+
+
+def refuse(findings: Iterable[Finding], what: str) -> None:
+    """Raise `InvalidInput` that tells all findings of severity error, when there are any."""
+    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+    if errors:
+        lines = [f"{finding.message} ({finding.hint})" if finding.hint else finding.message for finding in errors]
+        raise InvalidInput("\n  ".join([f"{what}:", *lines]))
+
+
+def _called_templates(planned: PlannedTemplate, find: Callable[[str], PlannedTemplate]) -> dict[str, PlannedTemplate]:
+    """All templates that the template calls, directly or through others, each with the file as it is now."""
+    found: dict[str, PlannedTemplate] = {}
+    waiting: list[tuple[str, tuple[str, ...]]] = [(name, (planned.name, name)) for name in _calls(planned)]
+    while waiting:
+        name, path = waiting.pop()
+        if name in path[:-1] or len(path) > DEPTH_LIMIT:
+            what = "call one another in a circle" if name in path[:-1] else f"are nested deeper than {DEPTH_LIMIT}"
+            raise InvalidInput(f"templates {what}: {' -> '.join(path)}")
+        if name not in found:
+            found[name] = find(name)
+        waiting += [(inner, (*path, inner)) for inner in _calls(found[name])]
+    return found
+
+
+def _calls(planned: PlannedTemplate) -> list[str]:
+    steps: Any = planned.data["steps"]
+    return [step["workflow"]["template"] for step in steps if step.get("workflow")]
+
+
+def _script_files(templates: Iterable[PlannedTemplate]) -> Iterator[str]:
+    for planned in templates:
+        steps: Any = planned.data["steps"]
+        yield from (step["script"]["file"] for step in steps if (step.get("script") or {}).get("file"))
+
+
+def _in_order(template: Template, lowering: _Lowering) -> Iterator[PlanStep]:
+    needs = edges(template)
+    names, stuck = graph.order(needs)
+    if stuck:
+        raise InvalidInput(f"steps wait for one another in a circle: {', '.join(stuck)}")
+    steps = {step.name: step for step in template.steps}
+    for name in names:
+        yield lowering.lower(steps[name], needs[name])
+
+
+class _Lowering:
+    """From the steps of a template to the steps of a plan."""
+
+    def __init__(self, template: Template, scope: Mapping[str, JSON], around: Surroundings) -> None:
+        self.template = template
+        self.scope = scope
+        self.around = around
+
+    def lower(self, step: Step, needs: tuple[str, ...]) -> PlanStep:
+        kinds = {"container": self.container, "script": self.script, "api": self.api, "workflow": self.workflow}
+        try:
+            inputs = kinds[step.kind](step)
+        except EvaluationError as error:
+            raise InvalidInput(f"step {step.name}: {error.message}", hint=error.hint) from None
+        return PlanStep(
+            name=step.name,
+            kind=step.kind,
+            inputs=inputs,
+            depends_on=needs,
+            description=step.description,
+            condition=_condition(step.if_),
+            reads=read_steps(step),
+            timeout=parse_duration(step.timeout) if step.timeout else None,
+            continue_on_error=step.continue_on_error,
+            outputs={name: _output_spec(spec) for name, spec in step.outputs.items()},
+        )
+
+    def container(self, step: Step) -> dict[str, Input]:
+        body = step.container
+        assert body is not None  # noqa: S101 - `kind` says so
+        argv, bound = self.argv(body.command, body.args, body.shell)
+        optional = {name: getattr(body, name) for name in ("workdir", "user", "platform")}
+        return {
+            "image": self.value(body.image),
+            "argv": argv,
+            "entrypoint": body.entrypoint,
+            "env": {**self.env(step, body.env), **bound},
+            "success_exit_codes": tuple(body.success_exit_codes),
+            **{name: self.value(value) for name, value in optional.items() if value is not None},
+        }
+
+    def argv(self, command: Any, args: list[Any], shell: list[str]) -> tuple[Input, dict[str, Input]]:
+        """The arguments to execute, and the variables that carry values into a shell text."""
+        if command is None:
+            return None, {}
+        if isinstance(command, list):
+            return tuple(self.items([*command, *args])), {}
+        bound = bind(parse_scalar(command), names_of(self.template), shell=shell)
+        return (*shell, self.value(bound.source)), {name: self.value(source) for name, source in bound.env.items()}
+
+    def script(self, step: Step) -> dict[str, Input]:
+        body = step.script
+        assert body is not None  # noqa: S101 - `kind` says so
+        source = body.source if body.source is not None else self.around.read_file(str(body.file))
+        path = f"{STEP_FOLDER}/script"
+        variables: dict[str, Input] = {
+            "DT_PARAMS": json.dumps(self.scope["params"], ensure_ascii=False, sort_keys=True)
+        }
+        return {
+            "image": self.value(body.image or IMAGES.get(body.interpreter[0], DEFAULT_IMAGE)),
+            "argv": (*body.interpreter, path, *self.items(body.args)),
+            "files": {path: source},
+            "env": {**self.env(step, body.env), **variables},
+            "success_exit_codes": tuple(body.success_exit_codes),
+            **({"workdir": self.value(body.workdir)} if body.workdir else {}),
+        }
+
+    def api(self, step: Step) -> dict[str, Input]:
+        body = step.api
+        assert body is not None  # noqa: S101 - `kind` says so
+        data = body.model_dump(by_alias=True, exclude_none=True, exclude={"success_condition", "timeout"})
+        has_json = body.json_ is not None or "json_" in body.model_fields_set
+        return {
+            **{name: self.value(value) for name, value in data.items() if name != "url"},
+            "url": Deferred(body.url),
+            "has_json": has_json,
+            "timeout": parse_duration(body.timeout),
+            "success_condition": body.success_condition,
+        }
+
+    def workflow(self, step: Step) -> dict[str, Input]:
+        body = step.workflow
+        assert body is not None  # noqa: S101 - `kind` says so
+        return {"template": body.template, "parameters": self.value(body.parameters)}
+
+    def env(self, step: Step, own: Mapping[str, Any]) -> dict[str, Input]:
+        merged = {**self.template.env, **step.env, **own}
+        return {name: self.value(value) for name, value in merged.items()}
+
+    def items(self, values: list[Any]) -> Iterator[Input]:
+        for value in values:
+            lowered = self.value(value)
+            if isinstance(lowered, tuple) and _is_splice(value):
+                yield from lowered
+            else:
+                yield lowered
+
+    def value(self, value: Any) -> Input:
+        """The value with all expressions evaluated that need nothing of the run; the rest is deferred."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {key: self.value(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return tuple(self.items(list(value)))
+        return value  # type: ignore[no-any-return]
+
+    def text(self, text: str) -> Input:
+        scalar = parse_scalar(text)
+        if not all(_is_known(hole.expr) for hole in scalar.holes):
+            return Deferred(text)
+        return _frozen(render(_without_splice(scalar), self.scope))
+
+
+def _is_splice(value: object) -> bool:
+    whole = parse_scalar(value).whole if isinstance(value, str) else None
+    return whole is not None and isinstance(whole.expr, Splice)
+
+
+def _without_splice(scalar: Scalar) -> Scalar:
+    """`${x[*]}` as `${x}`: what it splices into is the caller's business."""
+    whole = scalar.whole
+    if whole is None or not isinstance(whole.expr, Splice):
+        return scalar
+    return Scalar(scalar.source, (type(whole)(whole.expr.value, whole.source, whole.start, whole.end),))
+
+
+def _is_known(expr: Expr) -> bool:
+    """Whether the expression needs nothing that only the run gives."""
+    if any(call.name in _LATER_FUNCTIONS for call in find_calls(expr)):
+        return False
+    return all(_is_known_path(path) for path, _ in references(expr))
+
+
+def _is_known_path(path: tuple[str, ...]) -> bool:
+    if path[0] == "run":
+        return len(path) > 1 and path[1] in _KNOWN_OF_RUN
+    return path[0] in ("params", "task", "project", "phase")
+
+
+def _deferred(value: Any) -> Input:
+    """The value with every text deferred: outputs are evaluated when the run has ended."""
+    if isinstance(value, str):
+        return Deferred(value)
+    if isinstance(value, Mapping):
+        return {key: _deferred(item) for key, item in value.items()}
+    return tuple(map(_deferred, value)) if isinstance(value, list) else value
+
+
+def _frozen(value: Any) -> Input:
+    if isinstance(value, list | tuple):
+        return tuple(map(_frozen, value))
+    if isinstance(value, Mapping):
+        return {key: _frozen(item) for key, item in value.items()}
+    return value  # type: ignore[no-any-return]
+
+
+def _condition(condition: Any) -> str | None:
+    if condition is None:
+        return None
+    return str(condition).lower() if isinstance(condition, bool) else str(condition)
+
+
+def _output_spec(spec: Any) -> OutputSpec:
+    return OutputSpec(
+        source=spec.from_,
+        path=spec.path,
+        format=spec.format,
+        select=spec.select,
+        default=spec.default,
+        has_default="default" in spec.model_fields_set,
+    )

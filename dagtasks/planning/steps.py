@@ -1,0 +1,102 @@
+"""How the steps of a template hang together: explicit and implied order, and what each refers to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dagtasks.errors import Loc
+from dagtasks.language.expressions import parse_condition, parse_expression, parse_scalar
+from dagtasks.language.syntax import Expr, ExpressionError, references
+from dagtasks.model.template import Step, Template
+
+PLAIN_KEYS = {"name", "description", "depends_on", "if", "outputs", "timeout", "continue_on_error"}
+"""Keys of a step whose values are never interpolated as text."""
+PLAIN_IN_KIND = {
+    "script": {"source", "file"},
+    "workflow": {"template"},
+    "api": {"success_condition"},
+    "container": {"command"},
+}
+
+
+def texts_of(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
+    """Every text in the value, with its place."""
+    if isinstance(value, str):
+        yield loc, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from texts_of(item, (*loc, key))
+    elif isinstance(value, list | tuple):
+        for place, item in enumerate(value):
+            yield from texts_of(item, (*loc, place))
+
+
+def interpolated(step: Mapping[str, Any], loc: Loc) -> Iterator[tuple[Loc, str]]:
+    """Every text of a step (as it stands in the file) in which `${...}` is replaced, but for a command's text."""
+    for key, value in step.items():
+        if key in PLAIN_KEYS:
+            continue
+        plain = PLAIN_IN_KIND.get(key, set())
+        body = value if key == "env" else {name: part for name, part in value.items() if name not in plain}
+        yield from texts_of(body, (*loc, key))
+    yield from _list_command(step, loc)
+
+
+def _list_command(step: Mapping[str, Any], loc: Loc) -> Iterator[tuple[Loc, str]]:
+    command = (step.get("container") or {}).get("command")
+    if isinstance(command, list):
+        yield from texts_of(command, (*loc, "container", "command"))
+
+
+def shell_text(step: Mapping[str, Any]) -> str | None:
+    """The command of the step, when it is shell text."""
+    command = (step.get("container") or {}).get("command")
+    return command if isinstance(command, str) else None
+
+
+def read_steps(step: Step) -> tuple[str, ...]:
+    """The names of the steps whose results the step refers to. What cannot be parsed refers to none."""
+    data = step.model_dump(by_alias=True, exclude_none=True)
+    names = [name for expr in _expressions(data) for name in _steps_in(expr)]
+    return tuple(dict.fromkeys(names))
+
+
+def _steps_in(expr: Expr) -> Iterator[str]:
+    for path, _ in references(expr):
+        if path[0] == "steps" and len(path) > 1:
+            yield path[1]
+
+
+def _expressions(step: Mapping[str, Any]) -> Iterator[Expr]:
+    sources = [text for _, text in interpolated(step, ())]
+    sources += [text] if (text := shell_text(step)) else []
+    for source in sources:
+        try:
+            yield from (hole.expr for hole in parse_scalar(source).holes)
+        except ExpressionError:
+            continue
+    for condition, parse in (
+        (step.get("if"), parse_condition),
+        ((step.get("api") or {}).get("success_condition"), parse_expression),
+    ):
+        if isinstance(condition, str):
+            try:
+                yield parse(condition)
+            except ExpressionError:
+                continue
+
+
+def edges(template: Template) -> dict[str, tuple[str, ...]]:
+    """Each step with those that must end before it (03 section 2.5).
+
+    Where no step says `depends_on`, each comes after all before it; else each after what it names and refers to.
+    """
+    names = [step.name for step in template.steps]
+    if all(step.depends_on is None for step in template.steps):
+        return {step.name: _unique((*names[:place], *read_steps(step))) for place, step in enumerate(template.steps)}
+    return {step.name: _unique((*(step.depends_on or ()), *read_steps(step))) for step in template.steps}
+
+
+def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))

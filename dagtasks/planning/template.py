@@ -1,0 +1,287 @@
+"""What can be known to be wrong with a template before it runs (03 sections 2.1-2.7)."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from dagtasks.errors import Finding, Loc
+from dagtasks.language.checking import Names, check_condition, check_scalar
+from dagtasks.language.durations import DurationError, parse_duration
+from dagtasks.language.expressions import parse_condition, parse_expression, parse_scalar
+from dagtasks.language.kinds import (
+    ANY,
+    BOOLEAN,
+    INTEGER,
+    NUMBER,
+    OBJECT,
+    STRING,
+    STRINGS,
+    Kind,
+    object_of,
+    parameter_kind,
+)
+from dagtasks.language.parameters import check_specs
+from dagtasks.language.shell import DEFAULT_SHELL, bind
+from dagtasks.language.syntax import ExpressionError
+from dagtasks.model import template as model
+from dagtasks.model.fields import findings_of
+from dagtasks.model.names import did_you_mean
+from dagtasks.model.summary import TemplateSummary
+from dagtasks.model.template import NOT_YET, TRANSLATIONS, Step, Template, infer_type
+from dagtasks.model.values import WorkflowType
+from dagtasks.planning import graph
+from dagtasks.planning.steps import edges, interpolated, shell_text, texts_of
+
+CODES = {
+    "DT320": "A key that templates do not have. Other engines may call it so: the message then names the right word.",
+    "DT321": "A part of the template language that this version does not carry out yet. It is refused, so that no "
+    "template runs without what it asks for.",
+    "DT322": "The template's `type` does not fit the kinds of its steps. Leave `type` out, or use steps of its kind.",
+    "DT323": "Two steps have the same name. Names are unique, because `steps.<name>` reads a step's results.",
+    "DT324": "`depends_on` names a step that the template does not have.",
+    "DT325": "Steps wait for one another in a circle; a reference to `steps.<name>` counts as waiting for it.",
+    "DT326": "A value has a form that cannot work: a range of status codes, a folder outside of the repository.",
+}
+
+STATUS_FUNCTIONS = frozenset({"success", "failure", "always", "cancelled"})
+
+TASK_KIND = object_of(
+    {
+        **dict.fromkeys(("id", "name", "status", "priority", "description", "path"), STRING),
+        **dict.fromkeys(("assignee", "phase", "due"), STRING.or_null()),
+        **dict.fromkeys(("labels", "depends_on"), STRINGS),
+        "metadata": ANY,
+    }
+)
+PROJECT_KIND = object_of({**dict.fromkeys(("key", "name", "description"), STRING), "metadata": ANY})
+PHASE_KIND = object_of({**dict.fromkeys(("key", "name", "description"), STRING), "order": INTEGER}).or_null()
+RUN_KIND = object_of(
+    {
+        **dict.fromkeys(("id", "trigger", "started_at", "status"), STRING),
+        **dict.fromkeys(("actor", "commit", "branch"), STRING.or_null()),
+        "dirty": BOOLEAN,
+        "attempt": INTEGER,
+        "failed_steps": STRINGS,
+    }
+)
+RESPONSE_KIND = object_of({"status": INTEGER, "headers": OBJECT, "body": STRING, "json": ANY})
+
+
+def check_template(path: str, data: Mapping[str, Any]) -> tuple[TemplateSummary | None, list[Finding]]:
+    """The row of the template (None when it cannot be used), and everything that is wrong with it."""
+    try:
+        template = Template.model_validate(data)
+    except ValidationError as error:
+        return None, [_explain(finding) for finding in findings_of(error)]
+    findings = [*_check_steps(template), *_check_expressions(template, data), *_check_forms(template)]
+    findings += [
+        _not_yet(("parameters", name, "sensitive")) for name, spec in template.parameters.items() if spec.sensitive
+    ]
+    broken = any(finding.severity == "error" for finding in findings)
+    return None if broken else summarise(path, template), findings
+
+
+def summarise(path: str, template: Template) -> TemplateSummary:
+    """The row of a template."""
+    about = template.metadata
+    return TemplateSummary(
+        name=about.name,
+        path=path,
+        type=template.workflow_type,
+        version=about.version,
+        description=about.description,
+        category=about.category,
+        tags=tuple(about.tags),
+        parameters=tuple(template.parameters),
+        required=tuple(name for name, spec in template.parameters.items() if spec.required and spec.default is None),
+        calls=tuple(dict.fromkeys(step.workflow.template for step in template.steps if step.workflow)),
+    )
+
+
+def _explain(finding: Finding) -> Finding:
+    """An unknown key in the words of templates."""
+    if finding.code != "DT125":
+        return finding
+    name = str(finding.loc[-1])
+    if name in NOT_YET:
+        return _not_yet(finding.loc)
+    if name in TRANSLATIONS:
+        return finding._replace(code="DT320", hint=f"write `{TRANSLATIONS[name]}`")
+    return finding._replace(code="DT320", hint=did_you_mean(name, _KNOWN_KEYS))
+
+
+def _not_yet(loc: Loc) -> Finding:
+    return Finding(loc, "DT321", f"`{loc[-1]}` is not carried out by this version", "take it out for now", on_key=True)
+
+
+_MODELS = [value for value in vars(model).values() if isinstance(value, type) and issubclass(value, BaseModel)]
+_KNOWN_KEYS = sorted({field.alias or name for part in _MODELS for name, field in part.model_fields.items()})
+
+
+# -- steps ----------------------------------------------------------------------------------------------------------
+
+
+def _check_steps(template: Template) -> Iterator[Finding]:
+    yield from _check_type(template)
+    names = [step.name for step in template.steps]
+    for name, count in Counter(names).items():
+        if count > 1:
+            place = len(names) - 1 - names[::-1].index(name)
+            yield Finding(("steps", place, "name"), "DT323", f"there are {count} steps called {name!r}", "rename one")
+    for place, step in enumerate(template.steps):
+        for item, need in enumerate(step.depends_on or ()):
+            if need not in names:
+                hint = did_you_mean(need, names)
+                yield Finding(("steps", place, "depends_on", item), "DT324", f"there is no step {need!r}", hint)
+    yield from _check_cycles(template, names)
+
+
+def _check_type(template: Template) -> Iterator[Finding]:
+    inferred = infer_type({step.kind for step in template.steps})
+    if template.type not in (None, inferred, WorkflowType.COMPOSITE):
+        message = f"the steps make it a {inferred}, not a {template.type}"
+        yield Finding(("type",), "DT322", message, "leave `type` out, or change the steps")
+
+
+def _check_cycles(template: Template, names: list[str]) -> Iterator[Finding]:
+    for cycle in graph.find_cycles(edges(template)):
+        loc: Loc = ("steps", names.index(cycle[0]))
+        path = " -> ".join([*cycle, cycle[0]])
+        yield Finding(loc, "DT325", f"steps wait for one another in a circle: {path}", "take one reference out")
+
+
+# -- expressions ----------------------------------------------------------------------------------------------------
+
+
+def names_of(template: Template) -> Names:
+    """What expressions in the steps of the template may use."""
+    return Names(
+        {
+            "params": object_of({name: parameter_kind(spec) for name, spec in template.parameters.items()}),
+            "task": TASK_KIND,
+            "project": PROJECT_KIND,
+            "phase": PHASE_KIND,
+            "run": RUN_KIND,
+            "steps": object_of({step.name: _step_kind(step) for step in template.steps}),
+        },
+        refused=dict.fromkeys(("secrets", "item", "item_index", "matrix", "trigger"), "this version does not have it"),
+    )
+
+
+def _step_kind(step: Step) -> Kind:
+    text = STRING.or_null() if step.if_ is not None else STRING
+    api = {"status_code": INTEGER, "headers": OBJECT, "json": ANY} if step.api else {}
+    outputs = ANY if step.workflow else object_of(dict.fromkeys(step.outputs, ANY))
+    return object_of(
+        {
+            **dict.fromkeys(("output", "stderr"), text),
+            **dict.fromkeys(("state", "outcome", "conclusion"), STRING),
+            "exit_code": INTEGER.or_null(),
+            "attempts": INTEGER,
+            "duration": NUMBER,
+            "outputs": outputs,
+            "error": object_of({"code": STRING, "message": STRING}).or_null(),
+            **api,
+        }
+    )
+
+
+def _check_expressions(template: Template, data: Mapping[str, Any]) -> Iterator[Finding]:
+    names = names_of(template)
+    yield from check_specs(template.parameters, Names({**names.kinds, "steps": ANY}))
+    for place, step in enumerate(data["steps"]):
+        yield from _check_step(step, ("steps", place), names)
+    for loc, text in texts_of(data.get("env") or {}, ("env",)):
+        yield from _check_text(text, names, loc)
+    for name, output in (data.get("outputs") or {}).items():
+        for loc, text in texts_of(output["value"], ("outputs", name, "value")):
+            yield from _check_text(text, names, loc)
+    yield from _check_condition(data.get("if"), names, ("if",))
+
+
+def _check_step(step: Mapping[str, Any], loc: Loc, names: Names) -> Iterator[Finding]:
+    for place, text in interpolated(step, loc):
+        yield from _check_text(text, names, place)
+    yield from _check_shell(step, (*loc, "container", "command"), names)
+    yield from _check_condition(step.get("if"), names, (*loc, "if"))
+    condition = (step.get("api") or {}).get("success_condition")
+    if isinstance(condition, str):
+        inside = Names({**names.kinds, "response": RESPONSE_KIND})
+        yield from _checked_condition(condition, inside, (*loc, "api", "success_condition"), parse_expression)
+
+
+def _check_shell(step: Mapping[str, Any], loc: Loc, names: Names) -> Iterator[Finding]:
+    text = shell_text(step)
+    if text is None:
+        return
+    shell = step["container"].get("shell") or DEFAULT_SHELL
+    try:
+        yield from bind(parse_scalar(text), names, loc=loc, shell=shell).findings
+    except ExpressionError as error:
+        yield error.finding(loc)
+
+
+def _check_text(text: str, names: Names, loc: Loc) -> Iterator[Finding]:
+    try:
+        yield from check_scalar(parse_scalar(text), names, loc).findings
+    except ExpressionError as error:
+        yield error.finding(loc)
+
+
+def _check_condition(condition: object, names: Names, loc: Loc) -> Iterator[Finding]:
+    if isinstance(condition, str):
+        inside = Names(names.kinds, names.functions | STATUS_FUNCTIONS, names.refused)
+        yield from _checked_condition(condition, inside, loc, parse_condition)
+
+
+def _checked_condition(text: str, names: Names, loc: Loc, parse: Any) -> Iterator[Finding]:
+    try:
+        yield from check_condition(parse(text), names, loc).findings
+    except ExpressionError as error:
+        yield error.finding(loc)
+
+
+# -- forms ----------------------------------------------------------------------------------------------------------
+
+
+def _check_forms(template: Template) -> Iterator[Finding]:
+    yield from _check_duration(template.timeout, ("timeout",))
+    for place, step in enumerate(template.steps):
+        loc: Loc = ("steps", place)
+        yield from _check_duration(step.timeout, (*loc, "timeout"))
+        if step.api:
+            yield from _check_duration(step.api.timeout, (*loc, "api", "timeout"))
+            yield from _check_statuses(step.api.success_status, (*loc, "api", "success_status"))
+        if step.script and step.script.file:
+            yield from _check_path(step.script.file, (*loc, "script", "file"))
+        for name, output in step.outputs.items():
+            if output.format == "yaml":
+                yield Finding(
+                    (*loc, "outputs", name, "format"), "DT321", "format yaml is not carried out by this version"
+                )
+
+
+def _check_duration(text: str | None, loc: Loc) -> Iterator[Finding]:
+    if text is None or "${" in text:
+        return
+    try:
+        parse_duration(text)
+    except DurationError as error:
+        yield Finding(loc, "DT311", error.message, error.hint)
+
+
+def _check_statuses(statuses: list[Any], loc: Loc) -> Iterator[Finding]:
+    for place, status in enumerate(statuses):
+        if not re.fullmatch(r"[1-5]\d\d(-[1-5]\d\d)?", str(status)):
+            hint = 'write 204, or "200-299"'
+            yield Finding((*loc, place), "DT326", f"{status!r} is no status code and no range of them", hint)
+
+
+def _check_path(path: str, loc: Loc) -> Iterator[Finding]:
+    if path.startswith("/") or ".." in path.split("/"):
+        yield Finding(loc, "DT326", f"{path!r} does not lie in the repository", "give a path from the root, without ..")

@@ -1,0 +1,39 @@
+"""The board: making its files, building it, serving it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dagtasks.board.build import build_site, serve_site
+from dagtasks.board.scaffold import write_board_files
+from dagtasks.errors import Problem
+from dagtasks.service.setup import Step
+from dagtasks.store.project import Project
+
+
+class Built(NamedTuple):
+    """A built site: where it is, how many pages it has, and what is wrong in the files that it shows."""
+
+    site: Path
+    pages: int
+    problems: Sequence[Problem] = ()
+
+
+def init(root: Path) -> list[Step]:
+    """Write `mkdocs.yml` and `site_src/index.md` where they are missing."""
+    written = [path.relative_to(root).as_posix() for path in write_board_files(root)]
+    return [Step(name, "written" if name in written else "kept") for name in ("mkdocs.yml", "site_src/index.md")]
+
+
+def build(project: Project, site_dir: Path | None = None, *, strict: bool = False) -> Built:
+    """Build the site. Raises `InvalidProject` when that fails (strict: when any file is wrong); the old site stays."""
+    built = build_site(project.root, site_dir, is_strict=strict)
+    pages = sum(1 for _ in built.site_dir.rglob("*.html"))
+    return Built(built.site_dir, pages, project.load().problems)
+
+
+def serve(project: Project, address: str) -> None:
+    """Serve the site at `host:port` and build it again when a file changes, until interrupted."""
+    serve_site(project.root, address)

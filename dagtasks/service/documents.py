@@ -1,0 +1,84 @@
+"""Making and editing one file: edits are spliced in, and the result is read again before it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from dagtasks.errors import Conflict, InvalidInput, InvalidProject, Problem, Severity
+from dagtasks.model.project import PHASE_KEYS, PROJECT_KEYS
+from dagtasks.model.task import TASK_KEYS
+from dagtasks.planning.index import Row
+from dagtasks.service.fields import Edit
+from dagtasks.store import edits
+from dagtasks.store.documents import Document, parse_document
+from dagtasks.store.emitter import make_document
+from dagtasks.store.layout import Kind, Place
+from dagtasks.store.project import Project
+from dagtasks.store.rows import read_row
+
+ORDERS: Mapping[Kind, Sequence[str]] = {
+    Kind.PROJECT: PROJECT_KEYS,
+    Kind.PHASE: PHASE_KEYS,
+    Kind.TASK: TASK_KEYS,
+}
+
+
+def make_file(found: Place, data: Mapping[str, Any]) -> bytes:
+    """A new file that says the data, in the canonical form. Raises `InvalidInput` when it would be wrong."""
+    content = make_document(data, ORDERS[found.kind])
+    _check(found, parse_document(content, found.path))
+    return content
+
+
+def edit_file(project: Project, found: Place, changes: Iterable[Edit]) -> bytes:
+    """The file's content with the edits spliced in. Raises `InvalidProject`, `InvalidInput` or `Conflict`."""
+    document = project.read_document(found.path)
+    if document.data is None:
+        raise InvalidProject(f"{found.path} cannot be read, so it is not changed", problems=document.problems)
+    before = {str(problem) for problem in _errors(found, document)}
+    for change in changes:
+        document = _apply(document, change, ORDERS[found.kind])
+    _check(found, document, known=before)
+    return document.content
+
+
+def _apply(document: Document, change: Edit, order: Sequence[str]) -> Document:
+    if change.op == "add":
+        return edits.add_item(document, change.loc, change.value, order=order)
+    if change.op == "remove":
+        return edits.remove_item(document, change.loc, change.value)
+    if change.op == "drop":
+        return edits.remove_key(document, change.loc)
+    return edits.set_value(document, change.loc, change.value, order=order)
+
+
+def _check(found: Place, document: Document, known: Iterable[str] = ()) -> None:
+    """Refuse a content that has errors which the file did not have before."""
+    new = [problem for problem in _errors(found, document) if str(problem) not in known]
+    if new:
+        raise InvalidInput(new[0].message, hint=new[0].hint)
+
+
+def _errors(found: Place, document: Document) -> list[Problem]:
+    problems = read_row(found, document).problems
+    return [problem for problem in problems if problem.severity is Severity.ERROR]
+
+
+def row_of(found: Place, content: bytes) -> Row:
+    """The row that the content will be in the index."""
+    return read_row(found, parse_document(content, found.path)).row
+
+
+def undo_hint(project: Project, path: str) -> str:
+    """How to get the file back after it was removed. Its bytes are put into Git, even if they never were there."""
+    if project.git is None:
+        return "this folder is in no Git repository, so it cannot be undone"
+    blob = project.git.write("hash-object", "-w", "--stdin", given=(project.root / path).read_bytes())
+    return f"undo with: git cat-file blob {blob} > {path}"
+
+
+def refuse_existing(project: Project, path: str) -> None:
+    """Raise `Conflict` when the file is there already."""
+    if (project.root / path).exists():
+        raise Conflict(f"{path} is there already", hint="choose another name, or change it with `set`")

@@ -1,0 +1,109 @@
+"""Projects: create, list, show, change, delete."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
+
+from dagtasks.errors import Conflict, InvalidInput, Problem
+from dagtasks.model.names import PROJECT_PATTERN
+from dagtasks.model.summary import ProjectSummary, TaskSummary
+from dagtasks.model.values import Status
+from dagtasks.planning.index import Index
+from dagtasks.service.documents import edit_file, make_file, refuse_existing, row_of, undo_hint
+from dagtasks.service.fields import PROJECT_FIELDS, describe, parse_edits
+from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
+from dagtasks.store.layout import TASKS, Kind, Place
+from dagtasks.store.project import Project
+
+
+class Listing(NamedTuple):
+    """Things as `--json` shows them, and the problems of the files that are wrong."""
+
+    data: list[dict[str, Any]]
+    problems: Sequence[Problem] = ()
+
+
+def project_place(key: str) -> Place:
+    """Where the file of the project lies."""
+    return Place(f"{TASKS}/{key}/project.yaml", Kind.PROJECT, key, key)
+
+
+def list_all(project: Project) -> Listing:
+    """All projects with their phases and progress."""
+    index = project.load()
+    return Listing([to_json(index, row) for row in index.projects.values()], index.problems)
+
+
+def show(project: Project, key: str) -> dict[str, Any]:
+    """The project of that key. Raises `NotFound`."""
+    index = project.load()
+    return to_json(index, index.get_project(key))
+
+
+def to_json(index: Index, row: ProjectSummary) -> dict[str, Any]:
+    """The project as `--json` shows it."""
+    tasks = tasks_of(index, row.key)
+    return {
+        "key": row.key,
+        "name": row.name,
+        "description": row.description,
+        "metadata": dict(row.metadata),
+        "path": row.path,
+        "phases": [phase.key for phase in index.phases.values() if phase.project == row.key],
+        "tasks": len(tasks),
+        "tasks_completed": sum(task.status is Status.COMPLETED for task in tasks),
+    }
+
+
+def tasks_of(index: Index, key: str) -> list[TaskSummary]:
+    """The tasks of the project, by id."""
+    return [task for task in index.tasks.values() if task.project == key]
+
+
+def create(project: Project, key: str, data: dict[str, Any], settings: WriteSettings) -> Saved:
+    """Write a new `project.yaml`. Raises `InvalidInput` for a bad key, `Conflict` when it is there."""
+    if not re.fullmatch(PROJECT_PATTERN, key):
+        raise InvalidInput(f"{key!r} is no key for a project", hint="a small letter, then up to 15 letters or digits")
+    found = project_place(key)
+
+    def make() -> Change:
+        refuse_existing(project, found.path)
+        content = make_file(found, data)
+        answer = to_json(project.load(), cast(ProjectSummary, row_of(found, content)))
+        return Change([FileChange(found.path, content)], f"{key}: project created", "project", answer)
+
+    return save(project, f"project create {key}", make, settings)
+
+
+def change(project: Project, key: str, texts: Sequence[str], settings: WriteSettings) -> Saved:
+    """Change fields of the project (`name=Web`, `metadata.team=core`). Raises `NotFound`, `InvalidInput`."""
+    edits = parse_edits(texts, PROJECT_FIELDS)
+
+    def make() -> Change:
+        index = project.load()
+        index.get_project(key)
+        found = project_place(key)
+        content = edit_file(project, found, edits)
+        data = to_json(index, cast(ProjectSummary, row_of(found, content)))
+        return Change([FileChange(found.path, content)], f"{key}: {describe(edits)}", "project", data)
+
+    return save(project, f"project set {key}", make, settings)
+
+
+def delete(project: Project, key: str, settings: WriteSettings) -> Saved:
+    """Delete a project that has neither tasks nor phases. Raises `NotFound`, `Conflict`."""
+
+    def make() -> Change:
+        index = project.load()
+        row = index.get_project(key)
+        left = [task.id for task in tasks_of(index, key)]
+        left += [file.path for file in index.broken if file.project == key]
+        left += [phase.id for phase in index.phases.values() if phase.project == key]
+        if left:
+            raise Conflict(f"project {key} still holds {', '.join(left[:20])}", hint="delete these first")
+        notes = [undo_hint(project, row.path)]
+        return Change([FileChange(row.path, None)], f"{key}: project deleted", "project", {"key": key}, notes)
+
+    return save(project, f"project delete {key}", make, settings)

@@ -1,0 +1,236 @@
+"""Runs: choosing what to run, planning it, running it, and reading the records."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dagtasks.errors import Conflict, InvalidInput, InvalidProject, NotFound
+from dagtasks.language.parameters import merge
+from dagtasks.model.run import RunEvent, RunRecord, StepRecord
+from dagtasks.model.summary import TaskSummary
+from dagtasks.model.template import Template
+from dagtasks.model.values import RunState
+from dagtasks.planning.index import Index
+from dagtasks.planning.plan import Deferred, Plan, PlannedTemplate
+from dagtasks.planning.planner import Surroundings
+from dagtasks.planning.planner import make_plan as plan_of
+from dagtasks.service.tasks import find_task
+from dagtasks.service.templates import find_template, plan_template, read_pairs
+from dagtasks.store.project import Project
+
+Listener = Callable[[RunEvent], None]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to run: a workflow of a task (the only one by default), or a template; and with which parameters."""
+
+    task: str | None = None
+    workflow: str | None = None
+    template: str | None = None
+    params: Sequence[str] = ()
+    param_files: Sequence[str] = ()
+    ignore_dependencies: bool = False
+
+
+def make_plan(project: Project, selection: Selection) -> Plan:
+    """The plan of the selection; nothing is written and no engine asked.
+
+    Raises `NotFound`, `Conflict` (an open dependency), `InvalidInput` (parameters), `InvalidProject` (files).
+    """
+    index = project.load()
+    task = find_task(index, selection.task) if selection.task else None
+    name, bound = _choose(task, selection)
+    planned = plan_template(project, find_template(index, name))
+    notes = _refuse_open(index, task, ignore=selection.ignore_dependencies) if task else []
+    given = _given(planned, bound, selection)
+    head = project.get_git().head()
+    dirty = bool(project.get_git().changed_paths())
+    around = Surroundings(
+        scope=_scope(project, index, task, {"commit": head.commit, "branch": head.branch, "dirty": dirty}),
+        find_template=lambda called: plan_template(project, find_template(index, called)),
+        read_file=lambda path: _read_file(project, path),
+        task=task.id if task else None,
+        workflow=_workflow_name(task, selection),
+        commit=head.commit,
+        branch=head.branch,
+        dirty=dirty,
+        notes=tuple(notes),
+    )
+    return plan_of(planned, given, around)
+
+
+def _choose(task: TaskSummary | None, selection: Selection) -> tuple[str, Mapping[str, Any]]:
+    """The template's name and the parameters that the binding gives."""
+    if selection.template:
+        if selection.workflow:
+            raise InvalidInput("say either a workflow of the task or --template, not both")
+        return selection.template, {}
+    if task is None:
+        raise InvalidInput("say a task, or a template with --template")
+    name = _workflow_name(task, selection)
+    binding = next((binding for binding in task.workflows if binding.name == name), None)
+    if binding is None:
+        known = ", ".join(binding.name for binding in task.workflows)
+        hint = f"it has: {known}" if known else f"add one: dagtasks workflow add {task.id} NAME --template T"
+        raise NotFound(f"{task.id} has no workflow {name!r}" if name else f"{task.id} has no workflow", hint=hint)
+    return binding.template, binding.parameters
+
+
+def _workflow_name(task: TaskSummary | None, selection: Selection) -> str | None:
+    if task is None or selection.template:
+        return None
+    if selection.workflow is None and len(task.workflows) > 1:
+        names = ", ".join(binding.name for binding in task.workflows)
+        raise InvalidInput(f"{task.id} has several workflows: {names}", hint=f"say which: dagtasks run {task.id} NAME")
+    return selection.workflow or next((binding.name for binding in task.workflows), None)
+
+
+def _refuse_open(index: Index, task: TaskSummary, *, ignore: bool) -> list[str]:
+    needs = index.open_dependencies(task)
+    if needs and not ignore:
+        raise Conflict(
+            f"{task.id} depends on open tasks: {', '.join(needs)}",
+            hint="complete or cancel them first, or say --ignore-dependencies",
+        )
+    return [f"{task.id} depends on open tasks: {', '.join(needs)}"] if needs else []
+
+
+def _given(planned: PlannedTemplate, bound: Mapping[str, Any], selection: Selection) -> dict[str, Any]:
+    """The parameters that were given, the command line strongest, then files, then the binding."""
+    template = Template.model_validate(planned.data)
+    from_files = {key: value for path in selection.param_files for key, value in _read_parameters(path).items()}
+    return merge(read_pairs(template, selection.params), from_files, bound)
+
+
+def _read_parameters(path: str) -> dict[str, Any]:
+    from dagtasks.store.documents import read_document
+
+    document = read_document(Path(path), path)
+    if document.data is None:
+        raise InvalidProject(f"{path} cannot be read", problems=document.problems)
+    return document.data
+
+
+def _read_file(project: Project, path: str) -> str:
+    """A script of the repository. Raises `NotFound`, `InvalidInput` when it is not text or lies elsewhere."""
+    found = (project.root / path).resolve()
+    if not found.is_relative_to(project.root.resolve()):
+        raise InvalidInput(f"{path} does not lie in the repository")
+    try:
+        return found.read_text("utf-8")
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {path}") from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise InvalidInput(f"{path} cannot be read as text: {error}") from None
+
+
+def _scope(project: Project, index: Index, task: TaskSummary | None, run: dict[str, Any]) -> dict[str, Any]:
+    """The names that expressions see before the run has begun."""
+    scope: dict[str, Any] = {"run": {**run, "trigger": "manual", "actor": actor(project)}}
+    if task is None:
+        return scope
+    owner, phase = index.projects.get(task.project), index.phases.get(f"{task.project}/{task.phase}")
+    scope["task"] = {**_plain(task), "description": project.read_task(task.path).description}
+    scope["project"] = _plain(owner) if owner else None
+    scope["phase"] = _plain(phase) if phase else None
+    return scope
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    data = asdict(row)
+    data.pop("workflows", None)
+    return json.loads(json.dumps(data))  # type: ignore[no-any-return]
+
+
+def actor(project: Project) -> str:
+    """Who runs: Git's user, else the user of the machine."""
+    email = project.git.find("config", "user.email") if project.git else None
+    return email or getpass.getuser()
+
+
+def run(project: Project, selection: Selection, listeners: Sequence[Listener]) -> tuple[RunRecord, Sequence[str]]:
+    """Run the selection to its end, and return its record and what a person should know about it.
+
+    Raises as `make_plan`, and `EngineUnavailable`; no record is made then.
+    """
+    from dagtasks.service.execution import execute
+
+    plan = make_plan(project, selection)
+    return execute(project, plan, listeners), plan.notes
+
+
+def plan_to_json(plan: Plan) -> dict[str, Any]:
+    """The plan as `--json` shows it; values that are not known yet stand as `‹steps.x.output›`."""
+    steps = [
+        {
+            "name": step.name,
+            "kind": step.kind,
+            "description": step.description,
+            "depends_on": list(step.depends_on),
+            "if": step.condition,
+            "timeout": step.timeout,
+            "continue_on_error": step.continue_on_error,
+            **{name: _shown(value) for name, value in step.inputs.items()},
+        }
+        for step in plan.steps
+    ]
+    template = {key: getattr(plan.template, key) for key in ("name", "version", "path", "blob")}
+    return {
+        "task": plan.task,
+        "workflow": plan.workflow,
+        "template": template,
+        "parameters": plan.parameters,
+        "commit": plan.commit,
+        "branch": plan.branch,
+        "dirty": plan.dirty,
+        "steps": steps,
+        "outputs": {name: _shown(value) for name, value in plan.outputs.items()},
+        "notes": list(plan.notes),
+    }
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, Deferred):
+        return value.source.replace("${", "‹").replace("}", "›")
+    if isinstance(value, Mapping):
+        return {key: _shown(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_shown(item) for item in value]
+    return value
+
+
+def list_runs(
+    project: Project, *, task: str | None = None, status: str | None = None, limit: int | None = None
+) -> list[RunRecord]:
+    """The records, newest first. Raises `NotFound` for an unknown task, `InvalidInput` for an unknown state."""
+    if status and status not in list(RunState):
+        raise InvalidInput(f"there is no state {status!r}", hint=f"there is: {', '.join(RunState)}")
+    wanted = find_task(project.load(), task).id if task else None
+    every = project.runs.newest(None if task or status else limit)
+    found = [r for r in every if (not wanted or r.task == wanted) and (not status or r.status == status)]
+    return found[:limit]
+
+
+def read_logs(project: Project, run: str, step: str | None = None) -> list[dict[str, Any]]:
+    """What the steps printed, line by line: step, stream, time and text. Raises `NotFound`."""
+    record = project.runs.get(run)
+    names = [one.name for one in record.steps]
+    if step and step not in names:
+        raise NotFound(f"run {record.id} has no step {step!r}", hint=f"it has: {', '.join(names)}")
+    wanted = [one for one in record.steps if step in (None, one.name)]
+    return [line for one in wanted for line in _log_lines(project, record, one)]
+
+
+def _log_lines(project: Project, record: RunRecord, step: StepRecord) -> Iterator[dict[str, Any]]:
+    from dagtasks.engine.logs import read_log
+
+    for attempt in range(1, step.attempts + 1):
+        path = project.runs.log_path(record.id, step.name, attempt)
+        if path.exists():
+            yield from ({"step": step.name, "attempt": attempt, **line} for line in read_log(path))

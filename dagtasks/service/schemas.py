@@ -1,0 +1,59 @@
+"""JSON Schemas of the files, made from the models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from dagtasks.model.project import Phase, Project
+from dagtasks.model.task import Task
+from dagtasks.model.template import Template
+from dagtasks.settings import SETTINGS
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_TYPES = {"string": "string", "integer": "integer", "boolean": "boolean", "duration": "string", "list": "array"}
+
+
+def _of_model(model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema(by_alias=True)
+    return {"$schema": DIALECT, **_with_empty(schema), "title": f"dagtasks {model.__name__.lower()}"}
+
+
+def _with_empty(schema: Any) -> Any:
+    """Let every property be empty, too: an empty value is as if the key were not there."""
+    if isinstance(schema, list):
+        return [_with_empty(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    changed = {key: _with_empty(value) for key, value in schema.items()}
+    required = changed.get("required", ())
+    if isinstance(changed.get("properties"), dict):
+        changed["properties"] = {
+            name: value if name in required else {"anyOf": [value, {"type": "null"}]}
+            for name, value in changed["properties"].items()
+        }
+    return changed
+
+
+def _settings() -> dict[str, Any]:
+    root: dict[str, Any] = {"$schema": DIALECT, "title": "dagtasks settings", "type": "object", "properties": {}}
+    for setting in SETTINGS:
+        *groups, name = setting.name.split(".")
+        inside = root
+        for group in groups:
+            inside = inside["properties"].setdefault(group, {"type": "object", "properties": {}})
+        inside["properties"][name] = {"type": [_TYPES[setting.kind], "null"], "description": setting.meaning}
+        if setting.choices:
+            inside["properties"][name]["enum"] = [*setting.choices, None]
+    return root
+
+
+SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "task": lambda: _of_model(Task),
+    "project": lambda: _of_model(Project),
+    "phase": lambda: _of_model(Phase),
+    "template": lambda: _of_model(Template),
+    "settings": _settings,
+}

@@ -1,0 +1,70 @@
+"""`init`: making a repository ready. Files that are there are never overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from dagtasks.board.scaffold import write_board_files
+from dagtasks.errors import InvalidInput
+from dagtasks.store.files import write_file
+from dagtasks.store.git import find_git, init_repository
+
+IGNORED = ("site/", "config/.env", ".*.tmp")
+"""Lines that `.gitignore` gets: the built board, the secrets of a machine, files of a write that was cut off."""
+
+
+class Step(NamedTuple):
+    """One thing that `init` did or left as it was."""
+
+    path: str
+    done: str
+
+
+def init(path: Path) -> list[Step]:
+    """Make the folder ready for dagtasks: Git, tasks/, templates/, config/, the board. Says what it did."""
+    if path.exists() and not path.is_dir():
+        raise InvalidInput(f"{path} is no folder")
+    path.mkdir(parents=True, exist_ok=True)
+    steps = list(_init_git(path))
+    steps += [_write_new(path, name, content) for name, content in starter_files()]
+    steps.append(_add_lines(path, ".gitignore", IGNORED))
+    steps += [Step(file.relative_to(path).as_posix(), "written") for file in write_board_files(path)]
+    return steps
+
+
+def _init_git(path: Path) -> Iterator[Step]:
+    if find_git(path.resolve()) is None:
+        init_repository(path)
+        yield Step(".git", "made")
+
+
+def starter_files() -> Iterator[tuple[str, bytes]]:
+    """The files of a new repository, as {path: content}."""
+    folder = files("dagtasks.service") / "starter"
+    for name in ("tasks/README.md", "templates/basic_task.yaml", *CONFIG_FILES):
+        yield name, (folder / name).read_bytes()
+
+
+CONFIG_FILES = ("config/default.yaml", "config/dagger.yaml", "config/example.env")
+
+
+def _write_new(root: Path, name: str, content: bytes) -> Step:
+    target = root / name
+    if target.exists():
+        return Step(name, "kept")
+    write_file(target, content)
+    return Step(name, "written")
+
+
+def _add_lines(root: Path, name: str, lines: Iterable[str]) -> Step:
+    target = root / name
+    old = target.read_text("utf-8") if target.exists() else ""
+    missing = [line for line in lines if line not in old.splitlines()]
+    if not missing:
+        return Step(name, "kept")
+    start = old if not old or old.endswith("\n") else old + "\n"
+    write_file(target, (start + "\n".join(missing) + "\n").encode())
+    return Step(name, "added to" if old else "written")

@@ -1,0 +1,265 @@
+"""Tasks: create, list, show, change, delete, and what comes next."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from pathlib import PurePosixPath
+from typing import Any, cast
+
+from dagtasks.errors import Conflict, InvalidInput, InvalidProject, NotFound
+from dagtasks.model.summary import TaskSummary
+from dagtasks.model.values import Priority, Status
+from dagtasks.planning import graph, ready
+from dagtasks.planning.index import Index
+from dagtasks.planning.query import is_overdue, parse_query
+from dagtasks.service.documents import edit_file, make_file, row_of, undo_hint
+from dagtasks.service.fields import TASK_FIELDS, Edit, check_word, describe, parse_edits
+from dagtasks.service.projects import Listing
+from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
+from dagtasks.store.layout import TASKS, Kind, Place
+from dagtasks.store.project import Project
+
+ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+"""Crockford's base 32: no letter looks like a digit."""
+FOLDER_LIMIT = 256
+"""Above this many files in a folder, new tasks go into folders of their own (one flat folder bloats every commit)."""
+
+SORTS = {
+    "id": lambda task: task.id,
+    "name": lambda task: task.name.casefold(),
+    "status": lambda task: list(Status).index(task.status),
+    "priority": lambda task: -list(Priority).index(task.priority),
+    "due": lambda task: task.due or "9999",
+    "assignee": lambda task: task.assignee or "~",
+    "phase": lambda task: (task.project, task.phase or "~"),
+}
+
+
+def list_matching(project: Project, query: str, today: date, *, sort: str = "id", limit: int | None = None) -> Listing:
+    """The tasks that the query asks for (all for an empty one), sorted; broken files are in the problems."""
+    if sort.lstrip("-") not in SORTS:
+        raise InvalidInput(f"tasks cannot be sorted by {sort!r}", hint=f"there is: {', '.join(SORTS)}")
+    index = project.load()
+    wanted = parse_query(query, index, today)
+    found = [task for task in index.tasks.values() if wanted.matches(task)]
+    found.sort(key=SORTS[sort.lstrip("-")], reverse=sort.startswith("-"))
+    rows = [row_to_json(index, task, today) for task in found[:limit]]
+    if wanted.wants_broken:
+        rows += [
+            {"id": file.id, "project": file.project, "path": file.path, "invalid": True} for file in _broken(index)
+        ]
+    return Listing(rows, index.problems)
+
+
+def _broken(index: Index) -> Iterable[Any]:
+    return (file for file in index.broken if file.kind == Kind.TASK)
+
+
+def row_to_json(index: Index, task: TaskSummary, today: date) -> dict[str, Any]:
+    """The task as lists show it: the fields of its file but the description, and what follows from them."""
+    return {
+        "id": task.id,
+        "project": task.project,
+        "path": task.path,
+        "name": task.name,
+        "status": task.status,
+        "priority": task.priority,
+        "assignee": task.assignee,
+        "phase": task.phase,
+        "due": task.due,
+        "labels": list(task.labels),
+        "depends_on": list(task.depends_on),
+        "metadata": dict(task.metadata),
+        "workflows": [binding.name for binding in task.workflows],
+        "ready": index.is_ready(task),
+        "waiting": index.is_waiting(task),
+        "overdue": is_overdue(task, today),
+        "open_dependencies": index.open_dependencies(task),
+    }
+
+
+def show(project: Project, text: str, today: date) -> dict[str, Any]:
+    """The whole task whose id begins with the text. Raises `NotFound`, `InvalidProject` when its file is wrong."""
+    index = project.load()
+    return task_to_json(project, index, find_task(index, text), today)
+
+
+def task_to_json(project: Project, index: Index, task: TaskSummary, today: date) -> dict[str, Any]:
+    """The whole task as `--json` shows it."""
+    whole = project.read_task(task.path)
+    workflows = {name: binding.model_dump(mode="json") for name, binding in whole.workflows.items()}
+    return {
+        **row_to_json(index, task, today),
+        "description": whole.description,
+        "workflows": workflows,
+        "dependents": index.dependents[task.id],
+    }
+
+
+def find_task(index: Index, text: str) -> TaskSummary:
+    """As `Index.get_task`; of a task whose file is wrong the problems. Raises `NotFound`, `InvalidProject`."""
+    try:
+        return index.get_task(text)
+    except NotFound:
+        broken = [file for file in _broken(index) if text and text in (file.id, file.id.partition("-")[2])]
+        if not broken:
+            raise
+        problems = [problem for problem in index.problems if problem.path == broken[0].path]
+        raise InvalidProject(f"task {broken[0].id} cannot be read", problems=problems) from None
+
+
+def create(project: Project, key: str, data: Mapping[str, Any], settings: WriteSettings) -> Saved:
+    """Write a new task with a new id. Raises `NotFound`, `InvalidInput`, `Conflict`; nothing is written then."""
+    for kind in ("status", "priority"):
+        check_word(kind, data.get(kind) or next(iter(Status if kind == "status" else Priority)))
+
+    def make() -> Change:
+        index = project.load()
+        index.get_project(key)
+        needs = sorted({find_task(index, need).id for need in data.get("depends_on") or ()})
+        found = _new_place(index, key)
+        written = {
+            **data,
+            "status": data.get("status") or Status.PLANNED,
+            "priority": data.get("priority") or Priority.MEDIUM,
+            "labels": sorted(set(data.get("labels") or ())),
+            "depends_on": needs,
+        }
+        content = make_file(found, written)
+        row = cast(TaskSummary, row_of(found, content))
+        _check_links(index, row)
+        after = _with_row(index, row)
+        answer = {**row_to_json(after, row, date.today()), "description": written.get("description") or ""}  # noqa: DTZ011
+        return Change([FileChange(found.path, content)], f"{row.id}: created: {row.name}", "task", answer)
+
+    return save(project, f"task create in {key}", make, settings)
+
+
+def _new_place(index: Index, key: str) -> Place:
+    """A place for a new task: an id that no file has, in a folder that does not get too full."""
+    taken = index.tasks.keys() | {file.id for file in index.broken}
+    while (name := f"{key}-{''.join(secrets.choice(ID_ALPHABET) for _ in range(6))}") in taken:
+        continue
+    folders = Counter(str(PurePosixPath(task.path).parent) for task in index.tasks.values() if task.project == key)
+    deeper = f"/{name[-2:]}" if folders[f"{TASKS}/{key}"] >= FOLDER_LIMIT else ""
+    return Place(f"{TASKS}/{key}{deeper}/{name}.yaml", Kind.TASK, name, key)
+
+
+def _with_row(index: Index, row: TaskSummary) -> Index:
+    return Index(index.projects, index.phases, {**index.tasks, row.id: row}, index.templates, index.broken)
+
+
+def change(
+    project: Project, text: str, texts: Sequence[str], settings: WriteSettings, *, ignore_dependencies: bool = False
+) -> Saved:
+    """Change fields of the task. Raises `NotFound`, `InvalidInput`, `Conflict` while a dependency is open."""
+    edits = parse_edits(texts, TASK_FIELDS)
+
+    def make() -> Change:
+        index = project.load()
+        before = find_task(index, text)
+        found = Place(before.path, Kind.TASK, before.id, before.project)
+        resolved = [_resolve(index, edit) for edit in edits]
+        content = edit_file(project, found, resolved)
+        row = cast(TaskSummary, row_of(found, content))
+        _check_links(index, row)
+        after = _with_row(index, row)
+        notes = refuse_open_dependencies(after, row, before.status, ignore=ignore_dependencies)
+        message = f"{row.id}: {_describe(before, row, resolved)}"
+        data = row_to_json(after, row, date.today())  # noqa: DTZ011 - a due date is a day of the user's calendar
+        return Change([FileChange(found.path, content)], message, "task", data, notes)
+
+    return save(project, f"task set {text}", make, settings)
+
+
+def _describe(before: TaskSummary, after: TaskSummary, edits: Sequence[Edit]) -> str:
+    if before.status is after.status:
+        return describe(edits)
+    others = describe(edit for edit in edits if edit.loc != ("status",))
+    return f"status {before.status} -> {after.status}" + (f", {others}" if others else "")
+
+
+def _resolve(index: Index, edit: Edit) -> Edit:
+    """The edit with whole ids where beginnings of ids may be written."""
+    if edit.loc != ("depends_on",) or edit.value is None:
+        return edit
+    if edit.op == "set":
+        return edit._replace(value=sorted({find_task(index, need).id for need in edit.value}))
+    if edit.op == "remove" and edit.value not in index.tasks:
+        return edit
+    return edit._replace(value=find_task(index, edit.value).id)
+
+
+def refuse_open_dependencies(index: Index, task: TaskSummary, before: Status | None, *, ignore: bool) -> list[str]:
+    """Raise `Conflict` when the task begins or ends although it depends on open tasks; `ignore` makes it a note."""
+    starts = task.status in (Status.IN_PROGRESS, Status.COMPLETED) and task.status is not before
+    needs = index.open_dependencies(task) if starts else []
+    if not needs:
+        return []
+    names = ", ".join(f"{need} ({index.tasks[need].status if need in index.tasks else 'unknown'})" for need in needs)
+    if ignore:
+        return [f"{task.id} depends on open tasks: {names}"]
+    raise Conflict(
+        f"{task.id} cannot become {task.status}: it depends on open tasks: {names}",
+        hint="complete or cancel them first, or say --ignore-dependencies",
+    )
+
+
+def _check_links(index: Index, row: TaskSummary) -> None:
+    """Refuse an unknown phase, an unknown dependency and a circle."""
+    if row.phase:
+        index.get_phase(f"{row.project}/{row.phase}")
+    for need in row.depends_on:
+        if need not in index.tasks and need != row.id:
+            find_task(index, need)
+    edges = {**{task.id: task.depends_on for task in index.tasks.values()}, row.id: row.depends_on}
+    if row.id in graph.reachable(edges, [row.id]):
+        cycle = next((path for path in graph.find_cycles(edges) if row.id in path), [row.id])
+        raise Conflict(f"tasks would depend on one another in a circle: {' -> '.join([*cycle, cycle[0]])}")
+
+
+def delete(project: Project, text: str, settings: WriteSettings, *, detach: bool = False) -> Saved:
+    """Delete the task; `detach` removes it from the `depends_on` of others. Raises `NotFound`, `Conflict`."""
+
+    def make() -> Change:
+        index = project.load()
+        task = index.get_task(text)
+        dependents = index.dependents[task.id]
+        if dependents and not detach:
+            raise Conflict(
+                f"{', '.join(dependents[:20])} depend on {task.id}",
+                hint="say --detach to remove these edges, too, or cancel the task: status=cancelled",
+            )
+        files = [FileChange(task.path, None), *(_detach(project, index, name, task.id) for name in dependents)]
+        notes = [undo_hint(project, task.path)]
+        notes += [f"{name} no longer depends on {task.id}" for name in dependents]
+        return Change(files, f"{task.id}: deleted: {task.name}", "task", {"id": task.id, "path": task.path}, notes)
+
+    return save(project, f"task delete {text}", make, settings)
+
+
+def _detach(project: Project, index: Index, name: str, gone: str) -> FileChange:
+    task = index.tasks[name]
+    found = Place(task.path, Kind.TASK, task.id, task.project)
+    return FileChange(task.path, edit_file(project, found, [Edit("remove", ("depends_on",), gone)]))
+
+
+def list_next(project: Project, today: date, assignee: str | None = None) -> Listing:
+    """The tasks that can be started now, best first."""
+    index = project.load()
+    rows = [
+        {**row_to_json(index, task, today), "unblocks": ready.count_unblocked(index, task)}
+        for task in ready.next_tasks(index, assignee)
+    ]
+    return Listing(rows, index.problems)
+
+
+def explain_next(project: Project) -> Listing:
+    """Each open task that cannot be started now, with the reason."""
+    index = project.load()
+    return Listing(
+        [{"id": task.id, "name": task.name, "reason": why} for task, why in ready.explain(index)], index.problems
+    )

@@ -1,0 +1,130 @@
+"""Workflow templates: list, show, make new ones, and read parameters by their types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from dagtasks.errors import InvalidInput, InvalidProject
+from dagtasks.language.parameters import read_texts
+from dagtasks.model.names import KEY_PATTERN
+from dagtasks.model.summary import TemplateSummary
+from dagtasks.model.template import Template
+from dagtasks.planning.index import Index
+from dagtasks.planning.plan import PlannedTemplate
+from dagtasks.planning.planner import refuse
+from dagtasks.planning.steps import edges
+from dagtasks.service.documents import refuse_existing
+from dagtasks.service.projects import Listing
+from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
+from dagtasks.store.layout import TEMPLATES, Kind
+from dagtasks.store.project import Project
+
+
+def list_all(project: Project) -> Listing:
+    """All templates."""
+    index = project.load()
+    return Listing([row_to_json(row) for row in index.templates.values()], index.problems)
+
+
+def row_to_json(row: TemplateSummary) -> dict[str, Any]:
+    """The template as lists show it."""
+    return {
+        "name": row.name,
+        "type": row.type,
+        "version": row.version,
+        "description": row.description,
+        "category": row.category,
+        "tags": list(row.tags),
+        "parameters": list(row.parameters),
+        "path": row.path,
+    }
+
+
+def show(project: Project, name: str) -> dict[str, Any]:
+    """The whole template. Raises `NotFound`, `InvalidProject` when its file is wrong."""
+    row = find_template(project.load(), name)
+    template = Template.model_validate(project.read_template(row.path))
+    needs = edges(template)
+    return {
+        **row_to_json(row),
+        "parameters": {
+            key: spec.model_dump(mode="json", exclude_unset=True) for key, spec in template.parameters.items()
+        },
+        "steps": [
+            {
+                "name": step.name,
+                "kind": step.kind,
+                "depends_on": list(needs[step.name]),
+                "description": step.description,
+            }
+            for step in template.steps
+        ],
+        "outputs": {
+            key: output.model_dump(mode="json", exclude_unset=True) for key, output in template.outputs.items()
+        },
+    }
+
+
+def find_template(index: Index, name: str) -> TemplateSummary:
+    """The row of the template; when its file is wrong, that file's problems. Raises `NotFound`, `InvalidProject`."""
+    broken = [file.path for file in index.broken if file.kind == Kind.TEMPLATE and file.id == name]
+    if broken and name not in index.templates:
+        problems = [problem for problem in index.problems if problem.path in broken]
+        raise InvalidProject(f"template {name} cannot be used", problems=problems)
+    return index.get_template(name)
+
+
+def plan_template(project: Project, row: TemplateSummary) -> PlannedTemplate:
+    """The template with its bytes as they are now, for a plan."""
+    document = project.read_document(row.path)
+    if document.data is None:
+        raise InvalidProject(f"{row.path} is wrong", problems=document.problems)
+    blob = project.get_git().blob_id(document.content)
+    return PlannedTemplate(row.name, row.version, row.path, blob, document.data, document.content.decode())
+
+
+def coerce_parameters(project: Project, index: Index, name: str, pairs: Sequence[str]) -> dict[str, Any]:
+    """`KEY=VALUE` pairs as values of the types that the template declares. Raises `NotFound`, `InvalidInput`."""
+    row = find_template(index, name)
+    template = Template.model_validate(project.read_template(row.path))
+    return read_pairs(template, pairs)
+
+
+def read_pairs(template: Template, pairs: Sequence[str]) -> dict[str, Any]:
+    """`KEY=VALUE` pairs (`KEY=@FILE`: what the file holds) as values of the declared types. Raises `InvalidInput`."""
+    read = read_texts(template.parameters, [_split(pair) for pair in pairs])
+    refuse(read.findings, f"parameters of template {template.metadata.name}")
+    return dict(read.values)
+
+
+def _split(pair: str) -> tuple[str, str]:
+    key, equals, text = pair.partition("=")
+    if not equals or not key:
+        raise InvalidInput(f"{pair!r} is not KEY=VALUE")
+    return key, _read_text(text[1:]) if text.startswith("@") else text
+
+
+def _read_text(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read: {error}") from None
+
+
+def new(project: Project, name: str, kind: str, settings: WriteSettings) -> Saved:
+    """Write a template that runs as it is. Raises `InvalidInput` for a bad name, `Conflict` when it is there."""
+    if not re.fullmatch(KEY_PATTERN, name):
+        raise InvalidInput(f"{name!r} is no name for a template", hint=f"form: {KEY_PATTERN}")
+    path = f"{TEMPLATES}/{name}.yaml"
+
+    def make() -> Change:
+        refuse_existing(project, path)
+        text = (files("dagtasks.service") / "starter" / "new" / f"{kind}.yaml").read_text("utf-8")
+        content = text.replace("NAME", name).encode()
+        return Change([FileChange(path, content)], f"{path}: written", "template", {"name": name, "path": path})
+
+    return save(project, f"template new {name}", make, settings)

@@ -1,0 +1,188 @@
+"""Git, through the `git` program: the folders of a repository, and the verbs that dagtasks needs.
+
+Argv lists only; git's own repository variables never leak in; reads run no hook, no monitor and no filter of the
+repository's configuration that can be switched off. GitPython is used in `store/history.py` alone.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from dagtasks.errors import Conflict, GitError
+
+READ_ONLY = (
+    "--no-optional-locks",
+    "--literal-pathspecs",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "safe.bareRepository=explicit",
+)
+WRITE = ("--literal-pathspecs", "-c", "core.fsync=committed", "-c", "safe.bareRepository=explicit")
+
+BUSY = {
+    "MERGE_HEAD": "a merge",
+    "CHERRY_PICK_HEAD": "a cherry-pick",
+    "REVERT_HEAD": "a revert",
+    "rebase-merge": "a rebase",
+    "rebase-apply": "a rebase or `git am`",
+}
+"""Files in Git's folder that say that something is under way, in which a commit of ours has no place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the work tree stands. `commit` is None before the first commit, `branch` None when HEAD is detached."""
+
+    commit: str | None
+    branch: str | None
+
+
+class Git:
+    """A repository's work tree, seen from `root` (which may lie below the top of the work tree)."""
+
+    def __init__(self, root: Path, git_dir: Path) -> None:
+        self.root = root
+        self.git_dir = git_dir
+
+    @cached_property
+    def common_dir(self) -> Path:
+        """The folder that all work trees of the repository share."""
+        pointer = self.git_dir / "commondir"
+        return (self.git_dir / pointer.read_text().strip()).resolve() if pointer.is_file() else self.git_dir
+
+    @property
+    def state_dir(self) -> Path:
+        """The folder of our local state: runs, logs, journals, the lock."""
+        return self.common_dir / "dagtasks"
+
+    def read(self, *arguments: str, **options: bytes) -> str:
+        """What a git command that changes nothing prints, without the last newline. Raises `GitError`."""
+        return self.read_bytes(*arguments, **options).decode("utf-8", "surrogateescape").rstrip("\n")
+
+    def read_bytes(self, *arguments: str, given: bytes | None = None) -> bytes:
+        """What a git command that changes nothing prints. Raises `GitError`."""
+        return self._run([*READ_ONLY, *arguments], given=given).stdout
+
+    def find(self, *arguments: str) -> str | None:
+        """What a read command prints, or None when it fails (the thing asked for is not there)."""
+        try:
+            return self.read(*arguments)
+        except GitError:
+            return None
+
+    def write(self, *arguments: str, given: bytes | None = None, env: Mapping[str, str] | None = None) -> str:
+        """What a git command that changes the repository prints, without the last newline. Raises `GitError`."""
+        done = self._run([*WRITE, *arguments], given=given, env=env)
+        return done.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
+
+    def head(self) -> Head:
+        """The commit and branch that are checked out."""
+        return Head(
+            commit=self.find("rev-parse", "--verify", "--quiet", "--end-of-options", "HEAD^{commit}"),
+            branch=self.find("symbolic-ref", "--quiet", "--short", "HEAD"),
+        )
+
+    def changed_paths(self, *paths: str) -> list[str]:
+        """The paths, relative to the root, that differ from HEAD in the index or the work tree, new ones too."""
+        text = self.read(
+            "status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--", *(paths or (".",))
+        )
+        prefix = self.read("rev-parse", "--show-prefix")
+        return sorted(entry[3:].removeprefix(prefix) for entry in text.split("\0") if entry)
+
+    def blob_id(self, content: bytes) -> str:
+        """Git's id of the bytes, without storing them."""
+        return self.read("hash-object", "-t", "blob", "--stdin", given=content)
+
+    def tracks(self, path: str) -> bool:
+        """Whether Git tracks the path."""
+        return bool(self.read("ls-files", "-z", "--", path))
+
+    def refuse_when_busy(self) -> None:
+        """Raise `Conflict` while a merge, rebase, cherry-pick or revert is under way."""
+        for name, what in BUSY.items():
+            if (self.git_dir / name).exists():
+                raise Conflict(
+                    f"{what} is under way, so nothing was committed; the files are saved",
+                    hint="finish it first; what dagtasks wrote can be part of it",
+                )
+
+    def commit(self, paths: Sequence[str], message: str) -> str:
+        """Commit exactly these paths as they are on disk and return the commit's id.
+
+        The user's other changes, staged or not, stay as they are. Raises `Conflict` or `GitError`; the files stay.
+        """
+        self.refuse_when_busy()
+        fresh = [path for path in paths if (self.root / path).exists() and not self.tracks(path)]
+        if fresh:
+            self.write("add", "--intent-to-add", "--", *fresh)
+        self.write("commit", "--quiet", "--message", message, "--", *paths)
+        return self.read("rev-parse", "HEAD")
+
+    def _run(
+        self, arguments: Sequence[str], *, given: bytes | None = None, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        done = subprocess.run(
+            ["git", "-C", str(self.root), *arguments],
+            input=given,
+            stdin=subprocess.DEVNULL if given is None else None,
+            capture_output=True,
+            env={**clean_environment(), **(env or {})},
+            check=False,
+        )
+        if done.returncode:
+            raise _error(arguments, done)
+        return done
+
+
+def _error(arguments: Sequence[str], done: subprocess.CompletedProcess[bytes]) -> GitError:
+    verb = next((word for word in arguments if word.isalpha() or ("-" in word[1:-1] and word[0] != "-")), "git")
+    printed = done.stderr.decode("utf-8", "replace").strip() or done.stdout.decode("utf-8", "replace").strip()
+    return GitError(f"git {verb} ended with {done.returncode}: {printed or 'it printed nothing'}")
+
+
+def clean_environment() -> dict[str, str]:
+    """Our environment without the variables that point git at another repository, and with fixed language.
+
+    Identity, configuration, ssh and askpass variables stay: without them the author would be lost.
+    """
+    environment = {key: value for key, value in os.environ.items() if key not in _local_variables()}
+    return {**environment, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+
+
+def _local_variables() -> frozenset[str]:
+    """What `git rev-parse --local-env-vars` lists; asked only when there is any variable of git's at all."""
+    if not any(name.startswith("GIT_") for name in os.environ):
+        return frozenset()
+    done = subprocess.run(["git", "rev-parse", "--local-env-vars"], capture_output=True, text=True, check=False)
+    return frozenset(done.stdout.split())
+
+
+def find_git(root: Path) -> Git | None:
+    """The repository that the folder lies in, or None. Reads a few files; starts no process."""
+    for folder in (root, *root.parents):
+        git_dir = _git_dir(folder / ".git")
+        if git_dir:
+            return Git(root, git_dir)
+    return None
+
+
+def _git_dir(pointer: Path) -> Path | None:
+    if pointer.is_dir():
+        return pointer if (pointer / "HEAD").exists() else None
+    if pointer.is_file() and (text := pointer.read_text(errors="replace")).startswith("gitdir:"):
+        return (pointer.parent / text.removeprefix("gitdir:").strip()).resolve()
+    return None
+
+
+def init_repository(path: Path) -> None:
+    """Make the folder a Git repository with the branch `main`."""
+    Git(path, path / ".git").write("init", "--quiet", "--initial-branch=main")

@@ -1,0 +1,122 @@
+"""Where things lie in a repository, and what a file is by its path (02 section 1)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from dagtasks.errors import Finding, Severity
+from dagtasks.model.names import KEY_PATTERN, PROJECT_PATTERN, TASK_ID_PATTERN
+
+TASKS = "tasks"
+TEMPLATES = "templates"
+DEFAULT_SETTINGS = "config/default.yaml"
+ENGINE_SETTINGS = "config/dagger.yaml"
+ENV_FILE = "config/.env"
+
+CODES = {
+    "DT126": "A file or folder below `tasks/` or `templates/` has a name that does not say what it is. Task files are "
+    "called `<project>-<6 characters of 0-9a-z without i, l, o, u>.yaml`, phases and templates by a name of small "
+    "letters, digits, `-` and `_`, project folders by small letters and digits.",
+    "DT127": "The file ends in `.yml`. dagtasks reads `.yaml` only, so that no file is ever passed over: rename it.",
+    "DT128": "A symlink stands where a file or folder of tasks or templates is wanted. Put the file itself there.",
+}
+
+
+class Kind(StrEnum):
+    """What a file is."""
+
+    PROJECT = "project"
+    PHASE = "phase"
+    TASK = "task"
+    TEMPLATE = "template"
+
+
+class Place(NamedTuple):
+    """What the file at a path is: its kind, its id (key, stem or name) and the project it belongs to."""
+
+    path: str
+    kind: Kind
+    id: str
+    project: str | None = None
+
+
+def place(path: str) -> Place | None:
+    """What the file at that path (relative to the root) is; None for files that are none of our business."""
+    top, *folders, name = path.split("/")
+    stem, ending = os.path.splitext(name)  # noqa: PTH122 - a Path for each of 100,000 names would double the time
+    if ending not in (".yaml", ".yml") or name.startswith("."):
+        return None
+    if top == TEMPLATES:
+        return Place(path, Kind.TEMPLATE, stem)
+    if top != TASKS or not folders:
+        return None
+    return _place_below_project(path, folders, stem)
+
+
+def _place_below_project(path: str, folders: list[str], stem: str) -> Place | None:
+    project, *deeper = folders
+    if not deeper and stem == "project":
+        return Place(path, Kind.PROJECT, project, project)
+    if deeper[:1] == ["phases"]:
+        return Place(path, Kind.PHASE, stem, project)
+    if deeper[:1] == ["comments"]:
+        return None
+    return Place(path, Kind.TASK, stem, project)
+
+
+def check_place(found: Place) -> Finding | None:
+    """What is wrong with the name of the file, if anything."""
+    if found.path.endswith(".yml"):
+        right = found.path.removesuffix(".yml") + ".yaml"
+        return Finding((), "DT127", "files end in `.yaml`, not `.yml`", f"rename it to {right}")
+    if found.project and not re.fullmatch(PROJECT_PATTERN, found.project):
+        return Finding((), "DT126", f"{found.project!r} is no name for a project's folder", f"form: {PROJECT_PATTERN}")
+    if found.kind is Kind.TASK:
+        return _check_task_id(found)
+    if not re.fullmatch(KEY_PATTERN, found.id):
+        return Finding((), "DT126", f"{found.id!r} is no name for a {found.kind}", f"form: {KEY_PATTERN}")
+    return None
+
+
+def _check_task_id(found: Place) -> Finding | None:
+    if not re.fullmatch(TASK_ID_PATTERN, found.id):
+        hint = f"form: {found.project}-<6 of 0-9a-z without i, l, o, u>; `dagtasks task create` makes ids"
+        return Finding((), "DT126", f"{found.id!r} is no task id", hint)
+    if found.id.partition("-")[0] != found.project:
+        hint = f"move it to tasks/{found.id.partition('-')[0]}/, or give it a new id"
+        return Finding((), "DT126", f"the id {found.id} does not belong to project {found.project}", hint)
+    return None
+
+
+class Entry(NamedTuple):
+    """A file below `tasks/` or `templates/`, or a symlink there."""
+
+    path: str
+    is_symlink: bool
+
+
+def walk(root: Path) -> Iterator[Entry]:
+    """All files below `tasks/` and `templates/`, in no order; folders that begin with a dot are left out."""
+    waiting = [name for name in (TASKS, TEMPLATES) if (root / name).is_dir()]
+    while waiting:
+        folder = waiting.pop()
+        with os.scandir(root / folder) as entries:
+            for entry in entries:
+                path = f"{folder}/{entry.name}"
+                if entry.is_symlink():
+                    yield Entry(path, is_symlink=True)
+                elif entry.is_dir(follow_symlinks=False):
+                    if not entry.name.startswith("."):
+                        waiting.append(path)
+                else:
+                    yield Entry(path, is_symlink=False)
+
+
+def check_symlink(path: str) -> Finding:
+    """The finding for a symlink below `tasks/` or `templates/`."""
+    return Finding((), "DT128", f"{path} is a symlink", "put the file itself here", Severity.ERROR)

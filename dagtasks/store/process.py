@@ -1,0 +1,40 @@
+"""Which process this is, in a way that outlives the reuse of process ids; and whether such a process still lives."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def this_process() -> dict[str, Any]:
+    """Process id, start time (clock ticks since boot), boot id and host of this process."""
+    return {"pid": os.getpid(), "start": _start_time(os.getpid()), "boot": _boot_id(), "host": socket.gethostname()}
+
+
+def is_gone(process: Mapping[str, Any]) -> bool:
+    """Whether the process surely ended. Of another host nothing is known, so it counts as alive."""
+    if process.get("host") != socket.gethostname():
+        return False
+    if process.get("boot") != _boot_id():
+        return True
+    return _start_time(int(process.get("pid", 0))) != process.get("start")
+
+
+def _start_time(pid: int) -> int | None:
+    """The 22nd field of /proc/PID/stat; the second one, in brackets, may hold spaces. None: no such process."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    after_name = text.rpartition(")")[2].split()
+    return None if after_name[0] == "Z" else int(after_name[19])
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

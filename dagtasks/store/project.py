@@ -1,0 +1,171 @@
+"""A repository that uses dagtasks: where its root is, its settings, and everything that its files say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dagtasks.errors import InvalidProject, Problem, ProjectNotFound, has_errors
+from dagtasks.settings import Layer, Settings, check_values, combine, flatten, from_environment
+from dagtasks.store.files import hold_lock
+from dagtasks.store.git import Git, find_git
+from dagtasks.store.layout import DEFAULT_SETTINGS, ENGINE_SETTINGS, ENV_FILE, TASKS
+
+if TYPE_CHECKING:
+    from dagtasks.model.task import Task
+    from dagtasks.planning.index import Index
+    from dagtasks.store.documents import Document
+    from dagtasks.store.runs import RunStore
+
+
+class Project:
+    """The repository at `root`. Nothing is kept between calls: each `load` sees the files as they are now."""
+
+    def __init__(self, root: Path, overrides: Mapping[str, object] | None = None) -> None:
+        self.root = root
+        self._overrides = dict(overrides or {})
+
+    @cached_property
+    def git(self) -> Git | None:
+        """The Git repository that the root lies in, if any."""
+        return find_git(self.root)
+
+    def get_git(self) -> Git:
+        """The Git repository that the root lies in; raises `ProjectNotFound` when there is none."""
+        if self.git is None:
+            raise ProjectNotFound(f"{self.root} is in no Git repository", hint="make one with `git init`")
+        return self.git
+
+    @property
+    def runs(self) -> RunStore:
+        """The run records of the repository; raises `ProjectNotFound` outside of Git."""
+        from dagtasks.store.runs import RunStore
+
+        return RunStore(self.get_git())
+
+    def with_settings(self, **overrides: object) -> Project:
+        """The same repository, with settings that came with the command (dots as `__`) put above all others."""
+        given = {name.replace("__", "."): value for name, value in overrides.items() if value is not None}
+        return Project(self.root, {**self._overrides, **given})
+
+    def lock(self, what: str) -> AbstractContextManager[None]:
+        """The lock under which files of the repository are changed; `what` names the command for others."""
+        path = self.git.state_dir / "lock" if self.git else self.root / TASKS
+        return hold_lock(path, what)
+
+    # -- settings -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings in force. Raises `InvalidProject` with the problems of the settings files."""
+        layers, problems = self._settings_layers()
+        if has_errors(problems):
+            raise InvalidProject("the settings are wrong", problems=problems)
+        return combine(layers)
+
+    def settings_problems(self) -> list[Problem]:
+        """What is wrong in the settings files of the repository and of the user."""
+        return self._settings_layers()[1]
+
+    def _settings_layers(self) -> tuple[list[Layer], list[Problem]]:
+        user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "dagtasks" / "config.yaml"
+        problems = self._check_env_file()
+        layers = [
+            Layer("command line", self._overrides),
+            Layer("environment", from_environment(os.environ)),
+            Layer(ENV_FILE, from_environment(self.env_file())),
+        ]
+        committed = [(self.root / name, name) for name in (ENGINE_SETTINGS, DEFAULT_SETTINGS)]
+        for path, name in ((user, str(user)), *committed):
+            values, found = _read_settings(path, name, is_committed=path != user)
+            layers.append(Layer(name, values))
+            problems += found
+        return layers, problems
+
+    def env_file(self) -> dict[str, str]:
+        """The variables of `config/.env`: `NAME=value` lines; `#` begins a comment line; quotes round a value go."""
+        path = self.root / ENV_FILE
+        if not path.is_file():
+            return {}
+        lines = (line.strip().removeprefix("export ") for line in path.read_text("utf-8").splitlines())
+        pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
+        return {name.strip(): _unquote(value.strip()) for name, _, value in pairs}
+
+    def _check_env_file(self) -> list[Problem]:
+        if (self.root / ENV_FILE).exists() and self.git and self.git.tracks(ENV_FILE):
+            hint = "take it out of Git: git rm --cached config/.env"
+            return [Problem(ENV_FILE, 0, 0, "DT143", "Git tracks config/.env, so its secrets go to everybody", hint)]
+        return []
+
+    # -- what the files say -------------------------------------------------------------------------------------
+
+    def load(self) -> Index:
+        """Everything below `tasks/` and `templates/`, with every problem of every file. Files are read once."""
+        from dagtasks.store.loading import load_index
+
+        return load_index(self.root)
+
+    def load_valid(self) -> Index:
+        """The index; raises `InvalidProject` with all problems when any file is wrong."""
+        index = self.load()
+        if has_errors(index.problems):
+            raise InvalidProject("some files are wrong", problems=index.problems)
+        return index
+
+    def read_document(self, path: str) -> Document:
+        """The file at that path (relative to the root), read now; its dialect problems are in it."""
+        from dagtasks.store.documents import read_document
+
+        return read_document(self.root / path, path)
+
+    def read_task(self, path: str) -> Task:
+        """The whole task in that file. Raises `InvalidProject` when the file is wrong, `NotFound` when it is gone."""
+        from dagtasks.store.loading import read_task
+
+        return read_task(self.read_document(path))
+
+    def read_template(self, path: str) -> dict[str, Any]:
+        """What the template file says. Raises `InvalidProject` when it cannot be read."""
+        document = self.read_document(path)
+        if document.data is None:
+            raise InvalidProject(f"{path} is wrong", problems=document.problems)
+        return document.data
+
+
+def find_project(start: Path) -> Project:
+    """The repository whose root is the nearest folder upwards that has `tasks/` or `config/default.yaml`.
+
+    Raises `ProjectNotFound`.
+    """
+    start = start.absolute()
+    if not start.is_dir():
+        raise ProjectNotFound(f"there is no folder {start}")
+    for folder in (start, *start.parents):
+        if (folder / TASKS).is_dir() or (folder / DEFAULT_SETTINGS).is_file():
+            return Project(folder)
+    raise ProjectNotFound(
+        f"no folder from {start} upwards has tasks/ or {DEFAULT_SETTINGS}",
+        hint="make this repository ready with `dagtasks init`, or say where it is with -C PATH",
+    )
+
+
+def _read_settings(path: Path, name: str, *, is_committed: bool) -> tuple[dict[str, object], list[Problem]]:
+    from dagtasks.store.documents import read_document
+
+    if not path.is_file():
+        return {}, []
+    document = read_document(path, name)
+    if document.data is None:
+        # A settings file may hold nothing but comments.
+        empty = not any(line.strip() and not line.lstrip().startswith(b"#") for line in document.content.splitlines())
+        return {}, [] if empty else list(document.problems)
+    values = flatten(document.data)
+    return values, document.problems_for(list(check_values(values, is_committed=is_committed)))
+
+
+def _unquote(value: str) -> str:
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value

@@ -1,0 +1,126 @@
+"""From a document to the row of the index, or to the problems that keep it from being one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from dagtasks.errors import Finding, Problem, Severity
+from dagtasks.model.fields import FileModel, find_unknown_keys, findings_of
+from dagtasks.model.project import Phase, Project
+from dagtasks.model.summary import BindingSummary, BrokenFile, PhaseSummary, ProjectSummary, TaskSummary
+from dagtasks.model.task import Task
+from dagtasks.planning.index import Row
+from dagtasks.planning.template import check_template
+from dagtasks.store.documents import Document
+from dagtasks.store.layout import Kind, Place
+
+CODES = {
+    "DT129": "A key in the file contradicts where the file lies: a task's id is its file name, its project the folder. "
+    "Remove the key.",
+    "DT130": "Something that a later version will do and this one does not; it is refused so that nobody waits for it.",
+}
+
+
+class Reading(NamedTuple):
+    """What a file gave: a row (a `BrokenFile` when it is wrong), and its problems."""
+
+    row: Row
+    problems: list[Problem]
+
+
+def read_row(found: Place, document: Document) -> Reading:
+    """The row of the file at that place; every problem of the file is found at once."""
+    if document.data is None:
+        return Reading(_broken(found), list(document.problems))
+    row, findings = _ROWS[found.kind](found, document.data)
+    problems = [*document.problems, *document.problems_for(findings)]
+    is_broken = row is None or any(problem.severity is Severity.ERROR for problem in document.problems)
+    return Reading(_broken(found) if is_broken or row is None else row, problems)
+
+
+def _broken(found: Place) -> BrokenFile:
+    return BrokenFile(found.path, found.kind, found.id, found.project)
+
+
+Result = tuple[Row | None, list[Finding]]
+
+
+def _read_project(found: Place, data: Mapping[str, Any]) -> Result:
+    try:
+        project = Project.model_validate(data)
+    except ValidationError as error:
+        return None, findings_of(error)
+    row = ProjectSummary(found.id, project.name, found.path, project.description, project.metadata)
+    later = [key for key in ("triggers", "gates") if data.get(key)]
+    return row, [*find_unknown_keys(project), *(_not_yet((key,)) for key in later)]
+
+
+def _read_phase(found: Place, data: Mapping[str, Any]) -> Result:
+    try:
+        phase = Phase.model_validate(data)
+    except ValidationError as error:
+        return None, findings_of(error)
+    row = PhaseSummary(found.project or "", found.id, phase.name, found.path, phase.description, phase.order)
+    return row, find_unknown_keys(phase)
+
+
+def _read_task(found: Place, data: Mapping[str, Any]) -> Result:
+    try:
+        task = Task.model_validate(data)
+    except ValidationError as error:
+        return None, findings_of(error)
+    return summarise_task(found, task), list(_check_task(found, task, data))
+
+
+def summarise_task(found: Place, task: Task) -> TaskSummary:
+    """The row of a task."""
+    return TaskSummary(
+        id=found.id,
+        project=found.project or "",
+        path=found.path,
+        name=task.name,
+        status=task.status,
+        priority=task.priority,
+        assignee=task.assignee,
+        phase=task.phase,
+        due=task.due,
+        labels=task.labels,
+        depends_on=task.depends_on,
+        metadata=task.metadata,
+        workflows=tuple(
+            BindingSummary(name, binding.template, binding.parameters) for name, binding in task.workflows.items()
+        ),
+    )
+
+
+def _check_task(found: Place, task: Task, data: Mapping[str, Any]) -> Iterator[Finding]:
+    for key, right in (("id", found.id), ("project", found.project)):
+        if key in data:
+            message = f"`{key}` is not written into the file: it is {right!r} by the file's place"
+            yield Finding((key,), "DT129", message, "remove the line", on_key=True)
+    yield from (f for f in find_unknown_keys(task) if f.loc[0] not in ("id", "project"))
+    for name, binding in task.workflows.items():
+        yield from find_unknown_keys(binding, ("workflows", name))
+        if binding.run_on:
+            yield _not_yet(("workflows", name, "run_on"))
+
+
+def _not_yet(loc: tuple[str | int, ...]) -> Finding:
+    return Finding(loc, "DT130", f"`{loc[-1]}` does nothing in this version", "remove it for now", on_key=True)
+
+
+def _read_template(found: Place, data: Mapping[str, Any]) -> Result:
+    return check_template(found.path, data)
+
+
+_ROWS: dict[Kind, Callable[[Place, Mapping[str, Any]], Result]] = {
+    Kind.PROJECT: _read_project,
+    Kind.PHASE: _read_phase,
+    Kind.TASK: _read_task,
+    Kind.TEMPLATE: _read_template,
+}
+
+MODELS: dict[Kind, type[FileModel]] = {Kind.PROJECT: Project, Kind.PHASE: Phase, Kind.TASK: Task}

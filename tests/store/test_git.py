@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dagtasks.errors import Conflict, GitError
+from dagtasks.store.git import find_git
+from tests.conftest import MakeProject, git
+
+
+def test_commit_takes_exactly_our_paths(project: MakeProject) -> None:
+    repository = project({"a.txt": "a\n", "b.txt": "b\n", "c.txt": "c\n"})
+    root = repository.root
+    (root / "a.txt").write_text("a staged\n")
+    git(root, "add", "a.txt")
+    (root / "b.txt").write_text("b unstaged\n")
+    (root / "c.txt").write_text("ours\n")
+    (root / "new ü.txt").write_text("ours, new\n")
+    (root / "untracked.txt").write_text("theirs\n")
+    repository.get_git().commit(["c.txt", "new ü.txt"], "ours")
+    assert git(root, "-c", "core.quotePath=false", "show", "--name-only", "--format=%s") == "ours\n\nc.txt\nnew ü.txt"
+    assert git(root, "status", "--porcelain").splitlines() == ["M  a.txt", " M b.txt", "?? untracked.txt"]
+
+
+def test_commit_of_a_removal(project: MakeProject) -> None:
+    repository = project({"a.txt": "a\n"})
+    (repository.root / "a.txt").unlink()
+    repository.get_git().commit(["a.txt"], "gone")
+    assert git(repository.root, "status", "--porcelain") == ""
+
+
+def test_commit_is_refused_in_a_merge(project: MakeProject) -> None:
+    repository = project({"a.txt": "a\n"})
+    root = repository.root
+    git(root, "switch", "-q", "-c", "other")
+    (root / "a.txt").write_text("other\n")
+    git(root, "commit", "-qam", "other")
+    git(root, "switch", "-q", "main")
+    git(root, "merge", "-q", "--no-commit", "--no-ff", "other")
+    (root / "b.txt").write_text("b\n")
+    with pytest.raises(Conflict, match="a merge is under way"):
+        repository.get_git().commit(["b.txt"], "no")
+
+
+def test_variables_of_another_repository_do_not_leak_in(
+    project: MakeProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, other = project(), project(name="other")
+    monkeypatch.setenv("GIT_DIR", str(other.root / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
+    monkeypatch.setenv("GIT_AUTHOR_NAME", "Bo")
+    (repository.root / "a.txt").write_text("a\n")
+    repository.get_git().commit(["a.txt"], "ours")
+    monkeypatch.delenv("GIT_DIR")
+    monkeypatch.delenv("GIT_INDEX_FILE")
+    assert git(repository.root, "log", "-1", "--format=%an %s") == "Bo ours"
+
+
+def test_the_state_lies_in_the_folder_that_all_work_trees_share(project: MakeProject, tmp_path: Path) -> None:
+    repository = project()
+    git(repository.root, "worktree", "add", "-q", str(tmp_path / "linked"))
+    linked = find_git(tmp_path / "linked")
+    assert linked is not None
+    assert linked.state_dir == repository.root / ".git/dagtasks"
+    assert linked.head().branch == "linked"
+
+
+def test_no_repository(tmp_path: Path) -> None:
+    assert find_git(tmp_path) is None
+
+
+def test_head_before_the_first_commit(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    found = find_git(tmp_path)
+    assert found is not None
+    assert found.head() == (None, "main") or (found.head().commit, found.head().branch) == (None, "main")
+
+
+def test_errors_name_the_command_and_what_it_printed(project: MakeProject) -> None:
+    with pytest.raises(GitError, match="git cat-file ended with 128: fatal: Not a valid object name nope"):
+        project().get_git().read("cat-file", "-p", "nope")

@@ -31,7 +31,7 @@ DEPTH_LIMIT = 32
 """How deep brackets, calls and `!` may be nested."""
 
 _OPENING = re.compile(r"\$\$\{|\$\{")
-_OF_THE_SHELL = re.compile(r"\$\{(?:[A-Za-z_][A-Za-z0-9_]*(?::?[-=?+]|[#%/^,@:])|[#!@*?$-])")
+_OF_THE_SHELL = re.compile(r"\$\{(?:[A-Za-z_][A-Za-z0-9_]*(?::?[-=?+]|[#%/^,@:])|[#@*?-]|[$!]\})")
 _CONSTANTS: dict[str, JSON] = {"true": True, "false": False, "null": None}
 _WORDS = {"and": "write && for and", "or": "write || for or", "not": "write ! for not", "is": "write == to compare"}
 
@@ -60,21 +60,25 @@ def parse_expression(text: str) -> Expr:
     expr = _Parser(tokens).parse()
     if tokens[-1].text:
         raise ExpressionError("unexpected '}'", tokens[-1].offset)
-    if isinstance(expr, Splice):
-        raise ExpressionError("[*] is only for an item of a list", expr.offset)
-    return expr
+    return _refuse_splice(expr)
 
 
 def parse_condition(text: str) -> Expr:
     """What `if` holds: a bare expression, or exactly one `${...}`; raises `ExpressionError`."""
     if "${" not in text:
         return parse_expression(text)
-    stripped = text.strip()
-    hole = parse_scalar(stripped).whole if stripped.startswith("${") else None
-    if hole is None:
-        message = "a condition is one expression, not text with ${...} in it"
-        raise ExpressionError(message, text.index("${"), "put the whole condition in one ${...}, or leave ${ } out")
-    return parse_expression(" " * (text.index("${") + 2) + hole.source[2:-1])
+    if text.lstrip().startswith("${"):
+        hole, *rest = (part for part in parse_scalar(text).parts if isinstance(part, Hole) or part.strip())
+        if isinstance(hole, Hole) and not rest:
+            return _refuse_splice(hole.expr)
+    message = "a condition is one expression, not text with ${...} in it"
+    raise ExpressionError(message, text.index("${"), "put the whole condition in one ${...}, or leave ${ } out")
+
+
+def _refuse_splice(expr: Expr) -> Expr:
+    if isinstance(expr, Splice):
+        raise ExpressionError("[*] is only for an item of a list", expr.offset)
+    return expr
 
 
 def _parse_hole(text: str, start: int) -> Hole:

@@ -53,7 +53,7 @@ class Function:
         least, greatest = len(self.takes) - self.optional, len(self.takes)
         if count < least or (count > greatest and not self.is_variadic):
             wanted = f"at least {least}" if self.is_variadic else _numbers(least, greatest)
-            return f"takes {wanted} argument{'' if wanted == '1' else 's'}, not {count}"
+            return f"takes {wanted} argument{'' if wanted.endswith('1') else 's'}, not {count}"
         return ""
 
     def wanted(self, position: int) -> str:

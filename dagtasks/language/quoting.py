@@ -60,7 +60,7 @@ class _Frame:
     heredocs: list[_Heredoc] = field(default_factory=list)
 
 
-_PLAIN = re.compile(r"[A-Za-z0-9_./:,@%^~?*+=!{}\[\]-]+")
+_PLAIN = re.compile(r"[A-Za-z0-9_./:,@%^~?*+=!{\[\]-]+")
 _SEPARATORS = frozenset(" \t\n;&|()<>")
 _LEADING = frozenset({"if", "then", "elif", "else", "do", "while", "until", "{", "!", "time", "coproc"})
 _COMPUTING = frozenset({"-eq", "-ne", "-lt", "-le", "-gt", "-ge"})

@@ -73,6 +73,11 @@ def is_raw(hole: Hole) -> bool:
     return isinstance(hole.expr, Call) and hole.expr.name == "raw"
 
 
+def _shell_name(shell: Sequence[str]) -> str:
+    names = (PurePosixPath(word).name for word in shell)
+    return next((name for name in names if name != "env"), "")
+
+
 def _find_alone(scalar: Scalar) -> Hole | None:
     """The only hole, when there is nothing around it but white space, as YAML blocks add it."""
     is_blank = all(part.isspace() for part in scalar.parts if isinstance(part, str))
@@ -108,6 +113,7 @@ class _Binder:
         self.names = names
         self.loc = loc
         self.env: dict[str, str] = {}
+        self.variables: dict[str, str] = {}
         self.findings: list[Finding] = []
 
     def bind(self, shell: Sequence[str]) -> BoundCommand:
@@ -115,24 +121,25 @@ class _Binder:
         if text.count(MARK) > len(self.scalar.holes):
             self.findings.append(Finding(self.loc, "DT304", "a command cannot hold a NUL"))
             return BoundCommand(self.scalar.source, findings=tuple(self.findings))
-        places, fault = find_places(text)
-        if fault:
-            self.findings.append(Finding(self.loc, "DT304", f"the shell could not read this command: {fault}"))
-        self.check_shell(shell)
-        waiting = iter(places)
-        written = [
-            part.replace("${", "$${") if isinstance(part, str) else self.write(part, next(waiting))
-            for part in self.scalar.parts
-        ]
+        written = self.write_all(self.find_places(text, _shell_name(shell)))
         self.warn_of_code(text)
         return BoundCommand("".join(written), self.env, tuple(self.findings))
 
-    def check_shell(self, shell: Sequence[str]) -> None:
-        words = [PurePosixPath(word).name for word in shell]
-        name = next((word for word in words if word != "env"), "nothing")
-        if name not in SHELLS and not all(map(is_raw, self.scalar.holes)):
-            message = f"values can be brought into text for {', '.join(sorted(SHELLS))}, not for {name}"
-            self.fault(self.scalar.holes[0], message, "pass the values in `env`")
+    def find_places(self, text: str, shell: str) -> list[Place]:
+        if shell not in SHELLS:
+            reason = f"values can be brought into text for {', '.join(sorted(SHELLS))}, not for {shell or 'nothing'}"
+            return [Place(Context.REFUSED, reason)] * len(self.scalar.holes)
+        places, fault = find_places(text)
+        if fault:
+            self.findings.append(Finding(self.loc, "DT304", f"the shell could not read this command: {fault}"))
+        return places
+
+    def write_all(self, places: list[Place]) -> list[str]:
+        waiting = iter(places)
+        return [
+            part.replace("${", "$${") if isinstance(part, str) else self.write(part, next(waiting))
+            for part in self.scalar.parts
+        ]
 
     def fault(self, hole: Hole, message: str, hint: str = "", severity: Severity = Severity.ERROR) -> None:
         code = "DT304" if severity is Severity.ERROR else "DT309"
@@ -154,8 +161,7 @@ class _Binder:
 
     def variable_for(self, hole: Hole, place: Place) -> str:
         source = f"${{int({hole.source[2:-1]})}}" if place.integers_only else hole.source
-        known = {given: name for name, given in self.env.items()}
-        name = known.get(source, f"DT_{len(self.env)}")
+        name = self.variables.setdefault(source, f"DT_{len(self.variables)}")
         self.env[name] = source
         return name
 

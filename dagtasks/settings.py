@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -212,7 +212,7 @@ def _coerce_list(value: object) -> tuple[str, ...]:
     return tuple(item.strip() for item in items if item.strip())
 
 
-_COERCE = {
+_COERCE: Mapping[str, Callable[[object], Value]] = {
     "string": _coerce_text,
     "integer": _coerce_integer,
     "boolean": _coerce_boolean,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dagtasks import cli as main
 from dagtasks.store.project import Project
 
 BASIC_TEMPLATE = (Path(__file__).parents[1] / "dagtasks/service/starter/templates/basic_task.yaml").read_text()
@@ -80,7 +83,21 @@ class Result:
 
 
 @pytest.fixture
-def cli() -> Iterator[Callable[..., Result]]:
+def cli(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """A function that carries out `dagtasks -C FOLDER ARGUMENTS...` in this process, with what stdin gives."""
+
+    def run(folder: Path, *arguments: str, given: str = "") -> Result:
+        out, err = io.StringIO(), io.StringIO()
+        monkeypatch.setattr("sys.stdin", io.StringIO(given))
+        with redirect_stdout(out), redirect_stderr(err):
+            code = main.run(["-C", str(folder), *arguments])
+        return Result(code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def process() -> Callable[..., Result]:
     """A function that runs `dagtasks -C FOLDER ARGUMENTS...` as its own process."""
 
     def run(folder: Path, *arguments: str, given: str = "", env: Mapping[str, str] | None = None) -> Result:
@@ -94,4 +111,4 @@ def cli() -> Iterator[Callable[..., Result]]:
         )
         return Result(done.returncode, done.stdout, done.stderr)
 
-    yield run
+    return run

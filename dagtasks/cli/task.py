@@ -41,7 +41,7 @@ def today() -> date:
 @write_options
 @click.pass_obj
 def create(app: App, /, project: str, description: str, metadata: tuple[str, ...], **options: Any) -> int:
-    """Create a task in PROJECT and print its id."""
+    """Create a task in PROJECT and print its id, and nothing else, on stdout."""
     data = {
         **{key: options[key] for key in ("name", "status", "priority", "assignee", "phase", "due")},
         "labels": _items(options["labels"]),
@@ -49,7 +49,8 @@ def create(app: App, /, project: str, description: str, metadata: tuple[str, ...
         "description": read_text(description),
         "metadata": parse_pairs(metadata),
     }
-    return show_saved(tasks.create(app.project(), project, data, write_settings(options)), options)
+    saved = tasks.create(app.project(), project, data, write_settings(options))
+    return show_saved(saved, options, answer="id")
 
 
 def _items(texts: tuple[str, ...]) -> list[str]:

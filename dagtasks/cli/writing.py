@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -18,8 +18,8 @@ def write_settings(options: Mapping[str, Any]) -> WriteSettings:
     return WriteSettings(options["commit"], options["dry_run"])
 
 
-def show_saved(saved: Saved, options: Mapping[str, Any]) -> int:
-    """Say what changed, in one line or as a document."""
+def show_saved(saved: Saved, options: Mapping[str, Any], *, answer: str | None = None) -> int:
+    """Say what changed, in one line or as a document; with `answer`, that field alone is on stdout."""
     for text in saved.change.notes:
         note(f"note: {text}")
     if options["as_json"]:
@@ -31,7 +31,9 @@ def show_saved(saved: Saved, options: Mapping[str, Any]) -> int:
         click.echo(f"would: {printable(saved.change.message)} ({', '.join(saved.paths)})")
     else:
         commit = f" [{saved.commit[:10]}]" if saved.commit else ""
-        click.echo(f"{printable(saved.change.message)}{commit}")
+        click.echo(f"{printable(saved.change.message)}{commit}", err=answer is not None)
+        if answer:
+            click.echo(cast(Mapping[str, Any], saved.change.data)[answer])
     return 0
 
 

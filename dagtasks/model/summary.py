@@ -66,7 +66,10 @@ class TaskSummary:
 
 @dataclass(frozen=True, slots=True)
 class TemplateSummary:
-    """A workflow template: `name` is what bindings call it; `parameters` are its declared names."""
+    """A workflow template: `name` is what bindings call it; `parameters` are the specs of its file, by name.
+
+    `calls` holds the templates that its steps call, each with the position of the first such step.
+    """
 
     name: str
     path: str
@@ -75,9 +78,8 @@ class TemplateSummary:
     description: str = ""
     category: str | None = None
     tags: tuple[str, ...] = ()
-    parameters: tuple[str, ...] = ()
-    required: tuple[str, ...] = ()
-    calls: tuple[str, ...] = ()
+    parameters: Mapping[str, Mapping[str, JSON]] = field(default_factory=dict)
+    calls: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

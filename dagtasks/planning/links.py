@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import NamedTuple
 
-from dagtasks.errors import Finding, Severity
+from dagtasks.errors import Finding, Loc, Severity
+from dagtasks.language.parameters import check_value
 from dagtasks.model.names import did_you_mean
+from dagtasks.model.parameter import ParameterSpec
 from dagtasks.model.summary import BindingSummary, TaskSummary, TemplateSummary
-from dagtasks.model.values import Status
+from dagtasks.model.values import JSON, Status
 from dagtasks.planning import graph
 from dagtasks.planning.index import Index, Row
 
@@ -21,6 +23,7 @@ CODES = {
     "DT205": "Two files have the same id. Ids are unique in a repository: rename one of the files.",
     "DT206": "A workflow binds a template that does not exist. Correct the name, or write the template.",
     "DT207": "A task is in progress or completed although a task that it depends on is still open.",
+    "DT209": "Templates call one another in a circle, so none of them could ever end. Take one of the calls out.",
     "DT208": "A workflow gives a template a parameter that it does not declare, or leaves out a required one.",
 }
 
@@ -44,6 +47,10 @@ def check_links(index: Index, duplicates: Mapping[str, list[str]]) -> Iterator[L
         for finding in _check_task(index, task, phases, broken):
             yield LinkFinding(task.path, finding)
     yield from _check_cycles(index)
+    for template in index.templates.values():
+        for finding in _check_calls(index, template, broken):
+            yield LinkFinding(template.path, finding)
+    yield from _check_call_cycles(index)
 
 
 def _check_duplicates(duplicates: Mapping[str, list[str]]) -> Iterator[LinkFinding]:
@@ -82,16 +89,26 @@ def _check_binding(index: Index, binding: BindingSummary, broken: set[str]) -> I
             hint = did_you_mean(binding.template, index.templates)
             yield Finding((*at, "template"), "DT206", f"there is no template {binding.template!r}", hint)
         return
-    for name in binding.parameters:
-        if name not in template.parameters:
+    for name, value in binding.parameters.items():
+        if name in template.parameters:
+            yield from _check_value(template, name, value, (*at, "parameters", name))
+        else:
             hint = did_you_mean(name, template.parameters) or f"it has: {', '.join(template.parameters) or 'none'}"
             message = f"template {template.name} has no parameter {name!r}"
             yield Finding((*at, "parameters", name), "DT208", message, hint, on_key=True)
     yield from _check_required(binding, template)
 
 
+def _check_value(template: TemplateSummary, name: str, value: JSON, loc: Loc) -> Iterator[Finding]:
+    if value is not None:
+        spec = ParameterSpec.model_validate(template.parameters[name])
+        yield from (finding._replace(code="DT208") for finding in check_value(spec, value, loc, f"`{name}`"))
+
+
 def _check_required(binding: BindingSummary, template: TemplateSummary) -> Iterator[Finding]:
-    missing = [name for name in template.required if binding.parameters.get(name) is None]
+    specs = template.parameters.items()
+    required = [name for name, spec in specs if spec.get("required") and spec.get("default") is None]
+    missing = [name for name in required if binding.parameters.get(name) is None]
     if missing:
         message = f"template {template.name} needs {', '.join(missing)}"
         hint = "give it here, or with --param when you run it"
@@ -104,6 +121,25 @@ def _check_cycles(index: Index) -> Iterator[LinkFinding]:
         place = task.depends_on.index(cycle[1] if len(cycle) > 1 else cycle[0])
         message = f"tasks depend on one another in a circle: {' -> '.join([*cycle, cycle[0]])}"
         yield LinkFinding(task.path, Finding(("depends_on", place), "DT204", message, "remove one of these edges"))
+
+
+def _check_calls(index: Index, template: TemplateSummary, broken: set[str]) -> Iterator[Finding]:
+    for name, place in template.calls.items():
+        if name not in index.templates and name not in broken:
+            hint = did_you_mean(name, index.templates)
+            yield Finding(_call_loc(place), "DT206", f"there is no template {name!r}", hint)
+
+
+def _check_call_cycles(index: Index) -> Iterator[LinkFinding]:
+    for cycle in graph.find_cycles({template.name: template.calls for template in index.templates.values()}):
+        template = index.templates[cycle[0]]
+        message = f"templates call one another in a circle: {' -> '.join([*cycle, cycle[0]])}"
+        loc = _call_loc(template.calls[[*cycle, cycle[0]][1]])
+        yield LinkFinding(template.path, Finding(loc, "DT209", message, "take one of these calls out"))
+
+
+def _call_loc(place: int) -> Loc:
+    return "steps", place, "workflow", "template"
 
 
 def find_duplicates(rows: Iterable[Row]) -> dict[str, list[str]]:

@@ -97,9 +97,10 @@ def summarise(path: str, template: Template) -> TemplateSummary:
         description=about.description,
         category=about.category,
         tags=tuple(about.tags),
-        parameters=tuple(template.parameters),
-        required=tuple(name for name, spec in template.parameters.items() if spec.required and spec.default is None),
-        calls=tuple(dict.fromkeys(step.workflow.template for step in template.steps if step.workflow)),
+        parameters={name: spec.model_dump(mode="json", exclude_unset=True) for name, spec in template.parameters.items()},
+        calls={
+            step.workflow.template: place for place, step in reversed([*enumerate(template.steps)]) if step.workflow
+        },
     )
 
 

@@ -55,10 +55,10 @@ def describe(edits: Iterable[Edit]) -> str:
 
 def _describe(edit: Edit) -> str:
     name = ".".join(map(str, edit.loc))
-    if edit.op != "set":
+    if edit.op in ("add", "remove"):
         return f"{name} {'+' if edit.op == 'add' else '-'}= {edit.value}"
     if edit.value is None:
-        return f"{name} emptied"
+        return f"{name} {'removed' if edit.op == 'drop' else 'emptied'}"
     text = str(edit.value)
     return f"{name} = {text}" if len(text) <= 60 and "\n" not in text else f"{name} changed"
 
@@ -76,6 +76,8 @@ def _parse_edit(text: str, known: Fields) -> list[Edit]:
     loc: Loc = (field, *rest.split(".")) if rest else (field,)
     if match["op"] != "=":
         return _parse_items(match["op"], loc, kind, match["value"])
+    if rest and not match["value"]:
+        return [Edit("drop", loc, None)]
     return [Edit("set", loc, _parse_field(field, kind, match["value"], has_key=bool(rest)))]
 
 

@@ -132,6 +132,7 @@ def create(project: Project, key: str, data: Mapping[str, Any], settings: WriteS
         row = cast(TaskSummary, row_of(found, content))
         _check_links(index, row)
         after = _with_row(index, row)
+        refuse_open_dependencies(after, row, None, ignore=False)
         answer = {**row_to_json(after, row, date.today()), "description": written.get("description") or ""}  # noqa: DTZ011
         return Change([FileChange(found.path, content)], f"{row.id}: created: {row.name}", "task", answer)
 

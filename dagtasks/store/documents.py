@@ -203,9 +203,13 @@ def _parse(content: bytes) -> tuple[dict[str, Any] | None, list[Fault]]:
     if unfit := [*_some(character_faults(content, text)), *_some(conflict_faults(text))]:
         return None, faults + unfit
     data = _Builder(content.removeprefix(_BOM), faults).build()
-    if needs_tokens(text) and not any(fault.code == "DT105" for fault in faults):
+    if needs_tokens(text) and not _is_given_up(faults):
         faults = without_tab_errors([*faults, *_some(token_faults(text))])
     return data, faults
+
+
+def _is_given_up(faults: list[Fault]) -> bool:
+    return len(faults) >= MAX_PROBLEMS or any(fault.code == "DT105" for fault in faults)
 
 
 def _some(faults: Iterator[Fault]) -> Iterator[Fault]:

@@ -256,8 +256,9 @@ class _Editor:
         elif node.is_block and "\n" in self._text[head : node.start]:
             head_end, body_start = head, self._line_end(head)
         self._keep_comments(head, head_end)
-        self._keep_comments(body_start, node.end)
-        body = _Splice(body_start, max(body_start, node.end), self._below(lines))
+        body_end = max(body_start, len(self._text[: node.end].rstrip("\r\n")))
+        self._keep_comments(body_start, body_end)
+        body = _Splice(body_start, body_end, self._below(lines))
         if body.end == len(self._text) and lines and _ends_line(value):
             body = body._replace(text=body.text + self._newline)
         return [self._head_splice(head, head_end, suffix), body]
@@ -328,7 +329,9 @@ class _Editor:
         if index == 0:
             return self._addition_on_top(lines, blank)
         after = self._end_of_entry(self._node.entries[index - 1])
-        text = blank + self._below(lines)
+        # Text kept with its empty lines (`|+`) ends with one already; another would become part of it.
+        gap = "" if after == self._line_start(after) else blank
+        text = gap + self._below(lines)
         if after == len(self._text):
             return _Splice(after, after, text + (self._newline if _ends_line(value) else ""))
         return _Splice(after, after, text + (blank if not self._is_blank_after(after) else ""))

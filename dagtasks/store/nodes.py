@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 from yaml.events import (
     MappingEndEvent,
-    MappingStartEvent,
     ScalarEvent,
     SequenceEndEvent,
     SequenceStartEvent,

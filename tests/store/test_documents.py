@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,8 @@ BAD: dict[str, tuple[str | bytes, list[tuple[int, int, str]], str]] = {
         [(1, 1, "DT106"), (3, 1, "DT106"), (4, 1, "DT106")],
         "your side (a b)",
     ),
+    "unfinished conflict": ("<<<<<<< HEAD\na: 1\n", [(1, 1, "DT106")], "your side (HEAD)"),
+    "left of a conflict": ("a: 1\n>>>>>>> x\n", [(2, 1, "DT106")], "the other side (x) ends here"),
     "empty": ("", [(1, 1, "DT108")], "empty"),
     "only comments": ("# a\n\n# b\n", [(1, 1, "DT108")], "empty"),
     "only a start": ("---\n", [(2, 1, "DT108")], "empty"),
@@ -200,6 +203,7 @@ def test_keys_that_yaml_1_1_misreads_are_text() -> None:
         ("a: {x, y: , z: [1, {b: c}]}\n", {"a": {"x": None, "y": None, "z": [1, {"b": "c"}]}}),
         ("a:\r\n- x\r\n- |\r\n  y\r\n  z\r\n", {"a": ["x", "y\nz\n"]}),
         ("a: " + "[" * 31 + "]" * 31, None),
+        ("a: [" + "{b: []}, " * 40 + "]\n", {"a": [{"b": []}] * 40}),
         ("a: 👩‍👩‍👧 \u200e\u05d0\n", {"a": "👩‍👩‍👧 \u200e\u05d0"}),
     ],
 )
@@ -290,6 +294,16 @@ def test_what_is_no_plain_file_is_a_problem(tmp_path: Path, make: object, code: 
     doc = read_document(path, "a.yaml")
     assert (doc.data, [p.code for p in doc.problems]) == (None, [code])
     assert message in doc.problems[0].message
+
+
+def test_large_files_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    _sparse(tmp_path / "a.yaml")
+    tracemalloc.start()
+    try:
+        read_document(tmp_path / "a.yaml", "a.yaml")
+        assert tracemalloc.get_traced_memory()[1] < 4 * MAX_BYTES
+    finally:
+        tracemalloc.stop()
 
 
 def test_unreadable_files_leave_no_descriptor_open(tmp_path: Path) -> None:

@@ -16,12 +16,34 @@ from dagtasks.settings import EngineSettings
 OutputSink = Callable[[Stream, bytes], None]
 """Called with each piece of output as it comes."""
 
+OUTPUT_LIMIT = 1 << 20
+"""The most bytes of an output that can be read by other steps (03 section 2.6)."""
+
+CAPTURE_LIMIT = OUTPUT_LIMIT + 1
+"""The most bytes that are kept of stdout, stderr and a file: one more than can be read, to tell what was too big."""
+
+
+class Capture:
+    """The first `CAPTURE_LIMIT` bytes of what is added."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def add(self, data: bytes) -> None:
+        """Keep what still fits."""
+        self._data += data[: CAPTURE_LIMIT - len(self._data)]
+
+    @property
+    def data(self) -> bytes:
+        """What was kept."""
+        return bytes(self._data)
+
 
 @dataclass(frozen=True, slots=True)
 class ExecResult:
-    """How a process ended. `stdout` and `stderr` are whole (up to `max_output`); `files` holds what was asked for.
+    """How a process ended. `stdout`, `stderr` and `files` hold at most `CAPTURE_LIMIT` bytes each.
 
-    `image` is the image with its digest, where the engine told one.
+    A file that is not there is not in `files`. `image` is the image with its digest, where the engine told one.
     """
 
     exit_code: int
@@ -41,9 +63,13 @@ class StepError(Exception):
 
 
 class Executor(Protocol):
-    """Runs processes. Cancelling the awaiting task ends the process and all it started before `execute` returns."""
+    """Runs processes. Cancelling the awaiting task ends the process and all it started before `execute` returns.
+
+    `note` is what a person should know before a run begins; empty when there is nothing to say.
+    """
 
     name: str
+    note: str
 
     async def __aenter__(self) -> Self:
         """Make ready; raises `EngineUnavailable` within a few seconds when the engine does not answer."""

@@ -1,0 +1,106 @@
+"""Api steps: one HTTP request, made in this process through the outbound guard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any, NoReturn
+from urllib.parse import urlencode
+
+from dagtasks.model.run import Failure
+from dagtasks.model.values import JSON
+from dagtasks.outbound import MAX_REDIRECTS, Answer, OutboundClient, Outgoing, parse_url
+from dagtasks.planning.plan import ApiRequest
+
+Condition = Callable[[str, Mapping[str, JSON]], bool]
+"""Whether a `success_condition` holds for `response` (status, headers, body, json)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiResult:
+    """What an api step got. `json` is None when the body is no JSON; `failure` says why it counts as failed."""
+
+    status_code: int
+    headers: Mapping[str, str]
+    body: str
+    json: JSON
+    failure: Failure | None = None
+
+
+async def call(request: ApiRequest, client: OutboundClient, holds: Condition) -> ApiResult:
+    """The result of the request, whatever its status. Raises `OutboundError` when there is no answer."""
+    answer = await client.send(make_outgoing(request))
+    body = decode_body(answer)
+    value = parse_json(body)
+    return ApiResult(
+        status_code=answer.status,
+        headers=answer.headers,
+        body=body,
+        json=value,
+        failure=_find_failure(request, answer, {"body": body, "json": value}, holds),
+    )
+
+
+def make_outgoing(request: ApiRequest) -> Outgoing:
+    """The request as it goes over the wire."""
+    body, content_type = _make_body(request)
+    headers = dict(request.headers)
+    if content_type and "content-type" not in {name.lower() for name in headers}:
+        headers["Content-Type"] = content_type
+    return Outgoing(
+        url=_add_query(request.url, request.query),
+        method=request.method.upper(),
+        headers=headers,
+        body=body,
+        timeout=request.timeout,
+        max_response=request.max_response,
+        redirects=MAX_REDIRECTS if request.follow_redirects else 0,
+        verify_tls=request.verify_tls,
+    )
+
+
+def decode_body(answer: Answer) -> str:
+    """The body as text, in the charset that the answer names (UTF-8 when it names none)."""
+    header = Message()
+    header["Content-Type"] = answer.headers.get("content-type", "")
+    try:
+        return answer.body.decode(header.get_content_charset("utf-8"), "replace")
+    except LookupError:
+        return answer.body.decode("utf-8", "replace")
+
+
+def parse_json(text: str) -> JSON:
+    """The value that the text holds as JSON, or None."""
+    try:
+        value: JSON = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+def _add_query(url: str, query: Mapping[str, str]) -> str:
+    return str(parse_url(url).copy_merge_params(dict(query))) if query else url
+
+
+def _make_body(request: ApiRequest) -> tuple[bytes, str]:
+    if request.has_json:
+        return json.dumps(request.json, ensure_ascii=False).encode(), "application/json"
+    if request.form is not None:
+        return urlencode(dict(request.form)).encode("ascii"), "application/x-www-form-urlencoded"
+    return (request.body or "").encode(), ""
+
+
+def _find_failure(request: ApiRequest, answer: Answer, body: Mapping[str, Any], holds: Condition) -> Failure | None:
+    if not any(low <= answer.status <= high for low, high in request.success_status):
+        return Failure("http_status", f"the answer has status {answer.status}")
+    condition = request.success_condition
+    response = {"status": answer.status, "headers": dict(answer.headers), **body}
+    if condition is not None and not holds(condition, response):
+        return Failure("success_condition", f"the answer does not meet the condition: {condition}")
+    return None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")

@@ -1,0 +1,260 @@
+"""Steps as processes of this machine, each in a private folder that is removed afterwards. There is no isolation."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import json
+import os
+import posixpath
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+from dagtasks.engine.executor import CAPTURE_LIMIT, Capture, ExecResult, OutputSink, StepError
+from dagtasks.errors import EngineUnavailable
+from dagtasks.model.run import Stream
+from dagtasks.planning.plan import ExecRequest
+from dagtasks.settings import EngineSettings
+
+INHERITED = ("PATH", "HOME", "LANG", "TZ", "TMPDIR")
+"""All that a step sees of the environment of this process; the rest may hold secrets."""
+
+GRACE = 10.0
+CHUNK = 1 << 16
+
+
+class LocalExecutor:
+    """Runs each request as a subprocess. `grace` is how many seconds a step has between SIGTERM and SIGKILL.
+
+    One supervisor process for the run starts the steps and ends them with all they started, also when this process
+    is killed: see `supervisor`.
+    """
+
+    name = "local"
+    note = "steps run as processes of this machine, without isolation; image, user and platform are ignored"
+
+    def __init__(
+        self, _settings: EngineSettings, *, environ: Mapping[str, str] = os.environ, grace: float = GRACE
+    ) -> None:
+        self._environ = environ
+        self._grace = grace
+        self._numbers = itertools.count(1)
+
+    async def __aenter__(self) -> Self:
+        if sys.platform != "linux":
+            raise EngineUnavailable(
+                "the local engine needs Linux: it finds the processes of a step through /proc",
+                hint="use --engine dagger",
+            )
+        self._folder = Path(tempfile.mkdtemp(prefix="dagtasks-"))
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._supervisor = _start_supervisor(theirs, self._folder)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._control.close()
+        await asyncio.to_thread(self._supervisor.wait)
+
+    async def execute(self, request: ExecRequest, output: OutputSink) -> ExecResult:
+        """Run the process to its end; cancelling ends it and all it started."""
+        root = self._folder / str(next(self._numbers))
+        try:
+            order = _make_order(request, root, self._environ, self._grace)
+            captured = {"stdout": Capture(), "stderr": Capture()}
+            answer = await self._run(order, _both(captured, output))
+            return ExecResult(
+                exit_code=_exit_code(answer, request),
+                stdout=captured["stdout"].data,
+                stderr=captured["stderr"].data,
+                files=_read_files(request, root),
+            )
+        finally:
+            shutil.rmtree(root, ignore_errors=True)
+
+    async def _run(self, order: Mapping[str, Any], output: OutputSink) -> Mapping[str, Any]:
+        with _reading("stdout", output) as stdout, _reading("stderr", output) as stderr:
+            return await self._supervise(order, stdout, stderr)
+
+    async def _supervise(self, order: Mapping[str, Any], stdout: int, stderr: int) -> Mapping[str, Any]:
+        channel = self._hand_over(stdout, stderr)
+        with closing(channel):
+            answering = asyncio.create_task(_exchange(channel, order))
+            try:
+                return await asyncio.shield(answering)
+            except asyncio.CancelledError:
+                channel.shutdown(socket.SHUT_WR)
+                await _ended(answering)
+                raise
+
+    def _hand_over(self, *outputs: int) -> socket.socket:
+        channel, theirs = socket.socketpair()
+        channel.setblocking(False)
+        with theirs:
+            try:
+                socket.send_fds(self._control, [b"+"], [theirs.fileno(), *outputs])
+            except OSError as error:
+                channel.close()
+                raise _lost() from error
+        return channel
+
+
+def _start_supervisor(control: socket.socket, folder: Path) -> subprocess.Popen[bytes]:
+    script = Path(__file__).with_name("supervisor.py")
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", str(script), str(folder)],
+        stdin=control.fileno(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={},
+        cwd="/",
+        start_new_session=True,
+    )
+
+
+def _make_order(request: ExecRequest, root: Path, environ: Mapping[str, str], grace: float) -> dict[str, Any]:
+    if not request.argv:
+        raise StepError("no_command", f"step {request.step} has no command, and the local engine has no image to ask")
+    own = _own_paths(request, root)
+    inherited = {name: environ[name] for name in INHERITED if name in environ}
+    declared = {name: own.get(value, value) if name.startswith("DT_") else value for name, value in request.env.items()}
+    depth = {"DAGTASKS_DEPTH": str(int(environ.get("DAGTASKS_DEPTH") or 0) + 1)}
+    files = {path: own[path] for path in request.files}
+    return {
+        "argv": [files.get(item, item) for item in request.argv],
+        "env": {**inherited, **declared, **depth},
+        "cwd": str(_make_folders(request, root)),
+        "grace": grace,
+    }
+
+
+def _own_paths(request: ExecRequest, root: Path) -> dict[str, str]:
+    """The absolute paths that the request itself names, and where they lie below the private folder."""
+    folders = (posixpath.dirname(path) for path in request.read_files)
+    named = [*request.files, *request.read_files, *folders, request.workdir or "/"]
+    return {path: str(below(root, path)) for path in named if path.startswith("/") and path != "/"}
+
+
+def _make_folders(request: ExecRequest, root: Path) -> Path:
+    workdir = below(root, request.workdir or "/")
+    workdir.mkdir(parents=True)
+    for path, text in request.files.items():
+        target = below(root, path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8", newline="")
+    return workdir
+
+
+def below(root: Path, path: str) -> Path:
+    """The place of a path of the step inside its private folder; `..` does not lead out."""
+    return root / posixpath.normpath("/" + path).lstrip("/")
+
+
+def _read_files(request: ExecRequest, root: Path) -> dict[str, bytes]:
+    found = {}
+    workdir = below(root, request.workdir or "/")
+    for path in request.read_files:
+        place = below(workdir if not path.startswith("/") else root, path)
+        if place.is_file():
+            with place.open("rb") as file:
+                found[path] = file.read(CAPTURE_LIMIT)
+    return found
+
+
+def _both(captured: Mapping[str, Capture], output: OutputSink) -> OutputSink:
+    def sink(stream: Stream, data: bytes) -> None:
+        captured[stream].add(data)
+        output(stream, data)
+
+    return sink
+
+
+@contextmanager
+def _reading(stream: Stream, output: OutputSink) -> Iterator[int]:
+    """A handle for a process to write to; all of it has gone to the sink when the block ends."""
+    loop = asyncio.get_running_loop()
+    source, target = os.pipe()
+    os.set_blocking(source, False)
+
+    def pass_on() -> bool:
+        try:
+            data = os.read(source, CHUNK)
+        except BlockingIOError:
+            return False
+        output(stream, data)
+        return True
+
+    loop.add_reader(source, pass_on)
+    try:
+        yield target
+        while pass_on():
+            pass
+    finally:
+        loop.remove_reader(source)
+        os.close(source)
+        os.close(target)
+
+
+async def _exchange(channel: socket.socket, order: Mapping[str, Any]) -> Mapping[str, Any]:
+    loop = asyncio.get_running_loop()
+    received = bytearray()
+    try:
+        await loop.sock_sendall(channel, json.dumps(order).encode() + b"\n")
+        while not received.endswith(b"\n"):
+            received += await loop.sock_recv(channel, CHUNK) or _gone()
+    except OSError as error:
+        raise _lost() from error
+    answer: Mapping[str, Any] = json.loads(received)
+    return answer
+
+
+async def _ended(task: asyncio.Task[Any]) -> None:
+    """Waits until the task is over, however often this is cancelled: nothing of the step may be left."""
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            continue
+    task.exception()
+
+
+def _exit_code(answer: Mapping[str, Any], request: ExecRequest) -> int:
+    if "exit_code" not in answer:
+        raise _not_started(answer, request)
+    if answer["left"]:
+        pids = ", ".join(map(str, answer["left"]))
+        raise StepError("process_left", f"step {request.step} started processes that could not be ended: {pids}")
+    code: int = answer["exit_code"]
+    return code
+
+
+def _not_started(answer: Mapping[str, Any], request: ExecRequest) -> StepError:
+    command = request.argv[0] if request.argv else ""
+    match answer["errno"]:
+        case errno.ENOENT:
+            return StepError("command_not_found", f"the command {command!r} was not found on this machine")
+        case errno.EACCES:
+            return StepError("command_not_executable", f"the command {command!r} may not be executed")
+        case errno.E2BIG:
+            return StepError("argument_too_long", "an argument or variable is longer than 128 KiB; use a file")
+        case _:
+            return StepError("not_started", f"the command {command!r} could not be started: {answer['error']}")
+
+
+def _gone() -> NoReturn:
+    raise ConnectionError
+
+
+def _lost() -> StepError:
+    return StepError("engine_lost", "the supervisor of local steps is gone")

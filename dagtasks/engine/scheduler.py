@@ -111,8 +111,8 @@ async def run(plan: Plan, record: RunRecord, tools: Tools, settings: EngineSetti
 
 
 def to_timestamp(moment: datetime) -> str:
-    """The time as records have it: UTC with milliseconds, `2026-11-23T18:45:00.000Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """The time as records have it: UTC with milliseconds, `2026-11-23T18:45:00.000+00:00`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 @contextmanager

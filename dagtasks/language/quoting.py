@@ -366,7 +366,9 @@ class _Reader:
             self.doubt_from_here("there is a $[ ], which not all shells know")
             self.position += 2
         else:
-            self.skip(2 if self.peek(1) in tuple("$#?!@*-0123456789") else 1)
+            if self.peek(1) == "$" and self.peek(2) in ("(", "{", "[", "'"):
+                self.doubt_from_here("what comes right after $$ is read in two ways")
+            self.position += 1
 
     def read_arithmetic(self) -> None:
         """Reads up to `))` and over it."""

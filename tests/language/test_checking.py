@@ -9,7 +9,6 @@ from dagtasks.language.checking import CODES, Names, check, check_condition, che
 from dagtasks.language.expressions import parse_condition, parse_expression, parse_scalar
 from dagtasks.language.kinds import (
     ANY,
-    ARRAY,
     BOOLEAN,
     INTEGER,
     NULL,

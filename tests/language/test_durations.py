@@ -32,6 +32,7 @@ def test_read(text, seconds):
         ("10 min", "write 10m"),
         ("1h 30m", "write 1h30m"),
         ("30m1h", "write 1h30m"),
+        ("1h1h", "write 2h"),
         ("1.5h", "write 1h30m"),
         ("90S", "write 1m30s"),
         ("2 hours 5 seconds", "write 2h5s"),

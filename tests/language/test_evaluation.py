@@ -224,7 +224,7 @@ def test_limits_hold(text):
     for _ in range(5000):
         nested = [nested]
     scope = {"params": {"big": "x" * 2000, "deep": "[" * 100 + "]" * 100, "nested": nested}}
-    with pytest.raises(EvaluationError, match="bigger than 1024 KiB|nested"):
+    with pytest.raises(EvaluationError, match=r"bigger than 1024 KiB|nested"):
         evaluate(parse_expression(text), scope)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dagtasks.language.evaluation import render
 from dagtasks.language.expressions import parse_condition, parse_expression, parse_scalar
-from dagtasks.language.syntax import ExpressionError, Reference, find_calls, references
+from dagtasks.language.syntax import ExpressionError, Reference, Scalar, find_calls, references
 
 SCOPE = {
     "params": {"x": "X", "n": 3, "f": 1.5, "yes": True, "no": False, "none": None, "list": [1, 2], "a-b": "dash"},
@@ -154,7 +154,7 @@ def test_rejected_with_place_and_next_step(text, offset, message, hint):
 
 @pytest.mark.parametrize("text", ["n == 3", "${n == 3}", " ${ n == 3 } \n", "n == 3 && '}' != x"])
 def test_conditions_are_bare_or_one_hole(text):
-    assert [*references(parse_condition(text))][0].path == ("params", "n")
+    assert next(references(parse_condition(text))).path == ("params", "n")
 
 
 @pytest.mark.parametrize(
@@ -198,36 +198,46 @@ def test_holes_know_their_place_and_text():
     assert parse_scalar("${x}").whole == parse_scalar("${x}").holes[0]
 
 
-PIECES = st.one_of(
-    st.sampled_from(
-        "${ } $${ ( ) [ ] [*] , . == != < <= in && || ! ?? ' '' \" \\ true null 1 -1 1e9 a b-c length( case( \n".split(
-            " "
-        )
-    ),
-    st.text(max_size=3),
-)
+WORDS = """${ } $${ ( ) [ ] [*] , . == != < <= in && || ! ?? ' '' " \\ true null 1 -1 1e9 a b-c length( case("""
+PIECES = st.one_of(st.sampled_from([*WORDS.split(), " ", "\n"]), st.text(max_size=3))
+
+
+def parse(text: str) -> Scalar | ExpressionError:
+    try:
+        return parse_scalar(text)
+    except ExpressionError as error:
+        return error
 
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(PIECES, max_size=25).map(lambda pieces: "".join(["${", *pieces])))
 def test_any_text_parses_or_raises_expression_error(text):
-    try:
-        scalar = parse_scalar(text)
-    except ExpressionError as error:
-        assert 0 <= error.offset <= len(text)
-        assert error.message
+    found = parse(text)
+    if isinstance(found, ExpressionError):
+        assert 0 <= found.offset <= len(text)
+        assert found.message
     else:
-        assert scalar.holes
-        assert parse_scalar(scalar.source) == scalar
+        assert found.source == text
+        assert found.holes
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["${" * 30_000, "$${" * 20_000, "${'" + "''" * 30_000, "${" + "[" * 30_000, "${x}" * 16_000, "${a" + ".a" * 30_000],
-    ids=lambda text: text[:6],
+    ("text", "message"),
+    [
+        ("${" * 30_000, "unexpected '$'"),
+        ("$${" * 20_000, None),
+        ("${'" + "''" * 30_000, "not closed"),
+        ("${" + "[" * 30_000, "longer than 4096"),
+        ("${x}" * 16_000, None),
+        ("${a" + ".a" * 30_000, "longer than 4096"),
+        ("${a" + ".a" * 2000 + "}", None),
+    ],
+    ids=lambda value: str(value)[:6],
 )
-def test_long_texts_take_linear_time(text):
-    try:
-        assert parse_scalar(text).source == text
-    except ExpressionError as error:
-        assert error.message
+def test_long_texts_take_linear_time(text, message):
+    found = parse(text)
+    if message is None:
+        assert isinstance(found, Scalar)
+    else:
+        assert isinstance(found, ExpressionError)
+        assert message in found.message

@@ -173,6 +173,9 @@ REFUSED = [
     "if [[ -n x && 1 -lt ${v} ]]; then :; fi",
     'echo "$(case a in a) echo ${v};; esac)"',
     "echo @(a|#${v})",
+    "echo @(a|b) ${v}",
+    'echo "$$(x)" ${v}',
+    "echo $$'x' ${v}",
     'echo "$${X:-\'}" ${v}',
     "echo ec\\\nho ${v}",
     'cat <<EOF "\n" ${v}\nEOF',
@@ -279,5 +282,6 @@ def test_a_bound_word_behaves_as_if_it_were_written_there(pieces, shell, tmp_pat
         return
     pasted = str(render(parse_scalar(text), {"params": {"v": "Zq9"}}))
     assert run_bound(shell, bound, "Zq9", tmp_path) == run(shell, pasted, {}, tmp_path), bound.source
-    run_bound(shell, bound, f"'\"$({TOUCH})`{TOUCH}`;{TOUCH}\n{TOUCH}\na[$({TOUCH})]", tmp_path)
+    run_bound(shell, bound, f"'\"$({TOUCH})`{TOUCH}`;{TOUCH}\n{TOUCH}\n", tmp_path)
+    run_bound(shell, bound, f"a[$({TOUCH})]", tmp_path)
     assert not (tmp_path / "CANARY").exists(), bound.source

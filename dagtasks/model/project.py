@@ -8,10 +8,6 @@ from pydantic import Field
 
 from dagtasks.model.fields import FileModel, Line, Text
 
-PROJECT_KEYS = ("name", "description", "metadata", "triggers", "gates")
-PHASE_KEYS = ("name", "description", "order")
-
-
 class Project(FileModel):
     """A project. Its key is the name of the folder below `tasks/`."""
 

@@ -7,6 +7,23 @@ from dataclasses import dataclass, field
 
 from dagtasks.model.values import JSON, Priority, Status
 
+PROJECT_KEYS = ("name", "description", "metadata", "triggers", "gates")
+PHASE_KEYS = ("name", "description", "order")
+TASK_KEYS = (
+    "name",
+    "status",
+    "priority",
+    "assignee",
+    "phase",
+    "due",
+    "labels",
+    "depends_on",
+    "description",
+    "metadata",
+    "workflows",
+)
+"""The top-level keys of each kind of file, in the order in which they are written."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProjectSummary:

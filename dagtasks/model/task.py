@@ -9,22 +9,6 @@ from pydantic import Field
 from dagtasks.model.fields import Assignee, Date, FileModel, Key, Label, Line, TaskId, Text
 from dagtasks.model.values import Priority, Status
 
-TASK_KEYS = (
-    "name",
-    "status",
-    "priority",
-    "assignee",
-    "phase",
-    "due",
-    "labels",
-    "depends_on",
-    "description",
-    "metadata",
-    "workflows",
-)
-"""The top-level keys of a task file, in the order in which they are written."""
-
-
 class Binding(FileModel):
     """A workflow of a task: a template bound with parameters."""
 

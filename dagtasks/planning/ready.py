@@ -6,14 +6,13 @@ from collections.abc import Iterator
 
 from dagtasks.model.summary import TaskSummary
 from dagtasks.model.values import Priority, Status
-from dagtasks.planning import graph
 from dagtasks.planning.index import Index
 
 _RANK = {priority: rank for rank, priority in enumerate(reversed(Priority))}
 
 
 def next_tasks(index: Index, assignee: str | None = None) -> list[TaskSummary]:
-    """The ready tasks: highest priority first, then what unblocks most, then the earliest due, then by id.
+    """The ready tasks: highest priority first, then what most tasks wait for, then the earliest due, then by id.
 
     With an assignee: the tasks of that one and those of nobody.
     """
@@ -30,9 +29,11 @@ def _rank(index: Index, task: TaskSummary) -> tuple[int, int, str, str]:
 
 
 def count_unblocked(index: Index, task: TaskSummary) -> int:
-    """How many open tasks wait for this one, directly or through others."""
-    waiting = graph.reachable(index.dependents, [task.id])
-    return sum(1 for name in waiting if index.tasks[name].status.is_open)
+    """How many open tasks depend on this one directly.
+
+    Not through others: that would take a walk through the whole graph for each ready task.
+    """
+    return sum(1 for name in index.dependents[task.id] if index.tasks[name].status.is_open)
 
 
 def explain(index: Index) -> Iterator[tuple[TaskSummary, str]]:

@@ -1,21 +1,22 @@
-"""Making and editing one file: edits are spliced in, and the result is read again before it is kept."""
+"""Making and editing one file: edits are spliced in, and the result is read again before it is kept.
+
+YAML and the models are imported when a file is changed, not before: reading commands share the modules above.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dagtasks.errors import Conflict, InvalidInput, InvalidProject, Problem, Severity
-from dagtasks.model.project import PHASE_KEYS, PROJECT_KEYS
-from dagtasks.model.task import TASK_KEYS
+from dagtasks.model.summary import PHASE_KEYS, PROJECT_KEYS, TASK_KEYS
 from dagtasks.planning.index import Row
 from dagtasks.service.fields import Edit
-from dagtasks.store import edits
-from dagtasks.store.documents import Document, parse_document
-from dagtasks.store.emitter import make_document
 from dagtasks.store.layout import Kind, Place
 from dagtasks.store.project import Project
-from dagtasks.store.rows import read_row
+
+if TYPE_CHECKING:
+    from dagtasks.store.documents import Document
 
 ORDERS: Mapping[Kind, Sequence[str]] = {
     Kind.PROJECT: PROJECT_KEYS,
@@ -26,6 +27,9 @@ ORDERS: Mapping[Kind, Sequence[str]] = {
 
 def make_file(found: Place, data: Mapping[str, Any]) -> bytes:
     """A new file that says the data, in the canonical form. Raises `InvalidInput` when it would be wrong."""
+    from dagtasks.store.documents import parse_document
+    from dagtasks.store.emitter import make_document
+
     content = make_document(data, ORDERS[found.kind])
     _check(found, parse_document(content, found.path))
     return content
@@ -44,6 +48,8 @@ def edit_file(project: Project, found: Place, changes: Iterable[Edit]) -> bytes:
 
 
 def _apply(document: Document, change: Edit, order: Sequence[str]) -> Document:
+    from dagtasks.store import edits
+
     if change.op == "add":
         return edits.add_item(document, change.loc, change.value, order=order)
     if change.op == "remove":
@@ -61,12 +67,17 @@ def _check(found: Place, document: Document, known: Iterable[str] = ()) -> None:
 
 
 def _errors(found: Place, document: Document) -> list[Problem]:
+    from dagtasks.store.rows import read_row
+
     problems = read_row(found, document).problems
     return [problem for problem in problems if problem.severity is Severity.ERROR]
 
 
 def row_of(found: Place, content: bytes) -> Row:
     """The row that the content will be in the index."""
+    from dagtasks.store.documents import parse_document
+    from dagtasks.store.rows import read_row
+
     return read_row(found, parse_document(content, found.path)).row
 
 

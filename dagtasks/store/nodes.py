@@ -194,12 +194,13 @@ class _Composer:
         return node
 
     def _fill(self, node: Node, end: type) -> None:
-        event: Any = self._next()
+        event = self._next()
         while not isinstance(event, end):
             first = self._node(event)
             node.entries.append(Entry(first, self._node(self._next())) if node.is_map else Entry(None, first))
             event = self._next()
-        node.end = node.entries[-1].value.end if node.is_block else event.end_mark.index
+        last: Any = event
+        node.end = node.entries[-1].value.end if node.is_block else last.end_mark.index
 
 
 def _end_of_block_text(text: str, node: Node) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin
 
-from jinja2 import Environment
+from jinja2 import Environment, TemplateError
 from mkdocs.commands.build import build, get_context
 from mkdocs.commands.serve import serve
 from mkdocs.config import config_options, load_config
@@ -33,7 +33,7 @@ from mkdocs.utils.templates import TemplateContext
 from dagtasks.board import shell, uris
 from dagtasks.board.overview import Overview
 from dagtasks.board.pages.home import home_body
-from dagtasks.board.pages.press import BoardPage, Press
+from dagtasks.board.pages.press import BoardPage, Press, make_templates
 from dagtasks.board.shell import Shell
 from dagtasks.board.site import board_site
 from dagtasks.board.source import load_board
@@ -66,6 +66,7 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
     def __init__(self) -> None:
         self._is_preview = False
         self._set_date = False
+        self._templates = make_templates()
         self._project: Project
         self._press: Press
         self._pages: list[BoardPage] = []
@@ -92,7 +93,7 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
             data = load_board(self._project)
         except DagtasksError as error:
             raise PluginError(f"{error.message} ({error.hint})" if error.hint else error.message) from error
-        self._press = Press(Overview(data))
+        self._press = Press(Overview(data), self._templates)
         self._pages = list(board_site(self._press))
         self._fix_date(data.as_of)
         for problem in self._press.overview.errors:
@@ -233,9 +234,13 @@ def _static_file(config: MkDocsConfig, uri: str, source: Path | None = None) -> 
 
 
 def _shell_page(config: MkDocsConfig, uri: str) -> Page:
-    """A page at the depth of that address, whose title and address are marks."""
-    source = uri.rpartition("/")[0]
-    file = File(f"{source}/shell.md" if source else "shell.md", None, config.site_dir, use_directory_urls=False)
+    """A page at the depth of that address, whose title and address are marks.
+
+    It lies in folders that hold nothing else, so that every link in the chrome goes up to the root first and fits all
+    folders of that depth.
+    """
+    source = "-/" * uri.count("/") + "shell.md"
+    file = File(source, None, config.site_dir, use_directory_urls=False)
     page = Page(shell.TITLE, file, config)
     page.content = ""
     page.meta = {"template": PAGE_TEMPLATE, "hide": ["navigation", "toc"], "search": {"exclude": True}}
@@ -326,7 +331,7 @@ def _reported(what: str) -> Iterator[list[str]]:
     logger.addHandler(handler)
     try:
         yield handler.lines
-    except MkDocsException as error:
+    except (MkDocsException, TemplateError) as error:
         cause = _find_cause(error)
         if cause:
             raise cause from error

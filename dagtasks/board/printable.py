@@ -10,18 +10,18 @@ _TERMINAL_CODE = re.compile(
     r"|\x1b[PX^_][^\x1b]*(?:\x1b\\)?"  # strings meant for the terminal itself
     r"|\x1b[ -/]*[0-~]?"
 )
-_BACK_OVER_LINE = re.compile(r"[^\n]*\r(?!\n)(?=[^\n])")
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 
 
 def clean(text: str) -> str:
     """The text without control characters (line breaks and tabs stay) and without marks that change its direction."""
-    return _UNSEEN.sub("", text)
+    return text if text.isprintable() else _UNSEEN.sub("", text)
 
 
 def clean_log(text: str) -> str:
     """What a terminal would leave of the text: no codes, and of a line that was written over only the last version."""
-    return clean(_BACK_OVER_LINE.sub("", _TERMINAL_CODE.sub("", text)))
+    lines = _TERMINAL_CODE.sub("", text).split("\n")
+    return clean("\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines))
 
 
 def clip(text: str, limit: int) -> str:
@@ -35,5 +35,4 @@ def tail(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     end = text[-limit:]
-    head, newline, rest = end.partition("\n")
-    return rest if newline and rest else head
+    return end.partition("\n")[2] or end

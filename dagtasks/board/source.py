@@ -16,7 +16,7 @@ def load_board(project: Project) -> BoardData:
         index=index,
         read_task=lambda task_id: project.read_task(index.tasks[task_id].path),
         templates={row.name: project.read_template(row.path) for row in index.templates.values()},
-        runs=project.runs.list() if project.git else (),
+        runs=project.runs.newest() if project.git else (),
         commit=commit,
         as_of=as_of,
     )

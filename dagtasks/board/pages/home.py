@@ -60,7 +60,7 @@ def home_body(press: Press) -> str:
         HOME,
         projects=projects,
         more_projects=max(0, len(view.projects) - PROJECTS),
-        ready=view.cards(view.ready[:READY]),
+        ready=view.ready[:READY],
         more_ready=max(0, len(view.ready) - READY),
         runs=run_rows(view, view.runs[:RUNS]),
         broken=view.broken_cards(),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,11 +14,11 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from dagtasks.board.overview import COLUMNS, Overview
+from dagtasks.board.overview import Overview
 from dagtasks.board.printable import clean, clip
 from dagtasks.board.prose import Prose, make_prose
 from dagtasks.board.uris import root_of
-from dagtasks.model.values import Priority
+from dagtasks.model.summary import TaskSummary
 
 FOLDER = Path(__file__).parent.parent / "templates" / "pages"
 VALUE_LIMIT = 4000
@@ -38,30 +38,49 @@ class BoardPage(NamedTuple):
     body: Callable[[], str]
 
 
+def make_templates() -> Environment:
+    """The templates of pages, for any data: everything is escaped, and nothing unseen gets through."""
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        finalize=_finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters.update(clip=clip, words=words, duration=show_duration, moment=show_moment, show=show_value)
+    return environment
+
+
 @dataclass(frozen=True)
 class Press:
-    """Renders the templates of pages over one overview."""
+    """Renders the templates of pages over one overview. `templates` can serve any number of presses."""
 
     overview: Overview
-
-    @cached_property
-    def _environment(self) -> Environment:
-        environment = Environment(
-            loader=FileSystemLoader(FOLDER),
-            autoescape=True,
-            finalize=_finalize,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        environment.filters.update(clip=clip, words=words, duration=show_duration, moment=show_moment, show=show_value)
-        environment.globals.update(statuses=COLUMNS, priorities=tuple(Priority))
-        return environment
+    templates: Environment = field(default_factory=make_templates)
 
     @cached_property
     def _prose(self) -> Mapping[int, Prose]:
         # Links in prose are relative, so each depth of the site needs its own.
         return {depth: make_prose(self._finder("../" * depth)) for depth in range(4)}
+
+    def _rows(self, root: str, tasks: Sequence[TaskSummary]) -> Markup:
+        """The tasks as a list of links; `root` is the way from the page to the root of the site."""
+        rows = "".join(root.join(self._row(task)) for task in tasks)
+        return Markup(f'<ul class="dt-rows">{rows}</ul>')  # noqa: S704 - made of rendered templates
+
+    def _row(self, task: TaskSummary) -> list[str]:
+        """The row of a task, made once and cut where the way to the root stands: pages list many tasks."""
+        if task.id not in self._made_rows:
+            template = self.templates.get_template("row.html")
+            # No text can hold the mark: `_finalize` takes control characters out of it.
+            self._made_rows[task.id] = template.render(root=Markup("\0"), card=self.overview.card(task)).split("\0")
+        return self._made_rows[task.id]
+
+    @cached_property
+    def _made_rows(self) -> dict[str, list[str]]:
+        return {}
 
     @cached_property
     def _icons(self) -> Mapping[str, str]:
@@ -78,8 +97,8 @@ class Press:
     def render(self, template: str, uri: str, **context: object) -> str:
         """The template for the page at that address. Its `prose` filter renders Markdown."""
         prose = self._prose[uri.count("/")]
-        body = self._environment.get_template(template).render(
-            root=root_of(uri), overview=self.overview, prose=prose, **context
+        body = self.templates.get_template(template).render(
+            root=root_of(uri), overview=self.overview, prose=prose, rows=self._rows, **context
         )
         return self._sprite(body) + body
 

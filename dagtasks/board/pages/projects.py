@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from dagtasks.board.overview import Card, Overview, Progress
+from dagtasks.board.overview import Overview, Progress
 from dagtasks.board.pages.paging import PER_PAGE
 from dagtasks.board.pages.press import BoardPage, Press
 from dagtasks.board.uris import HOME, list_uri, phase_uri, project_uri
@@ -22,12 +22,12 @@ class Part(NamedTuple):
 
 
 class Group(NamedTuple):
-    """The tasks of a phase on its project's page; `total` may be more than the cards."""
+    """The tasks of a phase on its project's page; `total` may be more than `tasks`."""
 
     name: str
     uri: str | None
     total: int
-    cards: list[Card]
+    tasks: Sequence[TaskSummary]
 
 
 def project_part(view: Overview, key: str) -> Part:
@@ -88,19 +88,19 @@ def _groups(view: Overview, project: str) -> list[Group]:
     room = PER_PAGE
     for name, uri, tasks in [*parts, ("Tasks without a phase" if parts else "Tasks", None, loose)]:
         if tasks and room:
-            groups.append(_group(view, name, uri, tasks, room))
-            room -= len(groups[-1].cards)
+            groups.append(_group(name, uri, tasks, room))
+            room -= len(groups[-1].tasks)
     return groups
 
 
-def _group(view: Overview, name: str, uri: str | None, tasks: Sequence[TaskSummary], room: int) -> Group:
-    return Group(name, uri, len(tasks), view.cards(tasks[:room]))
+def _group(name: str, uri: str | None, tasks: Sequence[TaskSummary], room: int) -> Group:
+    return Group(name, uri, len(tasks), tasks[:room])
 
 
 def _phase_body(press: Press, phase: PhaseSummary) -> str:
     view = press.overview
     tasks = view.by_phase.get((phase.project, phase.key), [])
-    group = _group(view, "Tasks", None, tasks, PER_PAGE)
+    group = _group("Tasks", None, tasks, PER_PAGE)
     return press.render(
         "project.html",
         phase_uri(phase.project, phase.key),

@@ -16,6 +16,8 @@ from dagtasks.model.values import RunState, StepState
 
 TAIL = 4096
 """Characters of each stream of a step that a page shows."""
+ROOM_FOR_CODES = 8 * TAIL
+"""Characters from which the tail is made: terminal codes and lines that were written over take up some."""
 PAGE_TAILS = 120_000
 """Characters of all tails of a page together; beyond that a step names the command that shows its log."""
 CHILDREN = 100
@@ -160,6 +162,7 @@ def _logs(step: StepRecord) -> tuple[Log, ...]:
 
 
 def _log(name: str, text: str) -> Log:
-    seen = clean_log(text)
+    end = text[-ROOM_FOR_CODES:]
+    seen = clean_log(end)
     shown = tail(seen, TAIL)
-    return Log(name, shown, len(shown) < len(seen))
+    return Log(name, shown, is_cut=len(shown) < len(seen) or len(end) < len(text))

@@ -76,10 +76,10 @@ def _task_body(press: Press, row: TaskSummary) -> str:
         project_uri=project_uri(row.project),
         phase_uri=_find_phase_uri(view, row),
         found=view.problems.get(row.path, []),
-        needs=view.cards(needs[:LINKS]),
+        needs=needs[:LINKS],
         missing=missing[:LINKS],
         more_needs=max(0, len(needs) - LINKS) + max(0, len(missing) - LINKS),
-        unblocks=view.cards(unblocks[:LINKS]),
+        unblocks=unblocks[:LINKS],
         more_unblocks=max(0, len(unblocks) - LINKS),
         workflows=[_flow(view, name, binding) for name, binding in list(task.workflows.items())[:FIELDS]],
         runs=run_rows(view, runs[:RUNS]),
@@ -115,7 +115,7 @@ def _flow(view: Overview, name: str, binding: Binding) -> Flow:
 
 def _broken_body(press: Press, file: BrokenFile) -> str:
     view = press.overview
-    unblocks = view.cards(_dependents(view, file.id)[:LINKS])
+    unblocks = _dependents(view, file.id)[:LINKS]
     return press.render("broken.html", task_uri(file.id), card=view.broken_card(file), unblocks=unblocks)
 
 
@@ -149,7 +149,7 @@ def _list_body(press: Press, slug: str, title: str, tasks: Sequence[TaskSummary]
         title=title,
         total=len(tasks),
         chips=_chips(press.overview, slug),
-        cards=press.overview.cards(cut(tasks, number)),
+        tasks=cut(tasks, number),
         pages=turn(number, count_pages(tasks), lambda page: list_uri(slug, page)),
     )
 

@@ -102,7 +102,7 @@ def _template_body(press: Press, row: TemplateSummary) -> str:
         outputs=list(_map(data.get("outputs")).items()),
         settings=[(key, data[key]) for key in _SETTINGS if data.get(key) is not None],
         calls=[CallView(name, template_uri(name) if name in known else None) for name in row.calls],
-        used=view.cards(used[:USED]),
+        used=used[:USED],
         total_used=len(used),
     )
 

@@ -90,7 +90,7 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
         out, err = io.StringIO(), io.StringIO()
         monkeypatch.setattr("sys.stdin", io.StringIO(given))
         with redirect_stdout(out), redirect_stderr(err):
-            code = main.run(["-C", str(folder), *arguments])
+            code = main.call(["-C", str(folder), *arguments])
         return Result(code, out.getvalue(), err.getvalue())
 
     return run

@@ -13,7 +13,7 @@ HEAVY = {"dagger", "pydantic", "yaml", "git", "rich", "watchdog", "mkdocs", "asy
 PROBE = """
 import sys
 from dagtasks import cli
-code = cli.run(sys.argv[1:])
+code = cli.call(sys.argv[1:])
 print("\\n".join(["", "modules:", *sys.modules]))
 """
 

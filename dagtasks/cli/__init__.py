@@ -60,14 +60,14 @@ def main() -> NoReturn:
     """The `dagtasks` program."""
     # Commands are short: collecting garbage would cost more than the memory is worth.
     gc.disable()
-    status = run(sys.argv[1:])
+    status = call(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
     # Tearing down the interpreter costs more than most commands; everything that matters is closed by now.
     os._exit(status)
 
 
-def run(arguments: Sequence[str]) -> int:
+def call(arguments: Sequence[str]) -> int:
     """Carry out one command line and return its exit code; errors are shown on stderr, as a document with `--json`."""
     as_json = "--json" in arguments
     try:

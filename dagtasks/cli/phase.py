@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from dagtasks.cli import complete
 from dagtasks.cli.app import App, json_option, write_options, yes_option
 from dagtasks.cli.output import fields, show, table
 from dagtasks.cli.writing import confirm, read_text, show_saved, write_settings
@@ -16,7 +17,7 @@ def group() -> None:
 
 
 @group.command()
-@click.argument("project")
+@click.argument("project", shell_complete=complete.projects)
 @click.argument("key")
 @click.option("--name", required=True, help="What the phase is called.")
 @click.option("--description", default="", help="What it is about; `-` reads stdin.")
@@ -30,7 +31,7 @@ def create(app: App, /, project: str, key: str, name: str, description: str, ord
 
 
 @group.command("list")
-@click.argument("project")
+@click.argument("project", shell_complete=complete.projects)
 @json_option
 @click.pass_obj
 def list_(app: App, /, project: str, *, as_json: bool) -> int:
@@ -42,7 +43,7 @@ def list_(app: App, /, project: str, *, as_json: bool) -> int:
 
 
 @group.command("show")
-@click.argument("name", metavar="PROJECT/KEY")
+@click.argument("name", metavar="PROJECT/KEY", shell_complete=complete.phases)
 @json_option
 @click.pass_obj
 def show_(app: App, /, name: str, *, as_json: bool) -> int:
@@ -52,7 +53,7 @@ def show_(app: App, /, name: str, *, as_json: bool) -> int:
 
 
 @group.command("set")
-@click.argument("name", metavar="PROJECT/KEY")
+@click.argument("name", metavar="PROJECT/KEY", shell_complete=complete.phases)
 @click.argument("changes", nargs=-1, required=True, metavar="FIELD=VALUE...")
 @write_options
 @click.pass_obj
@@ -62,7 +63,7 @@ def set_(app: App, /, name: str, changes: tuple[str, ...], **options: bool) -> i
 
 
 @group.command()
-@click.argument("name", metavar="PROJECT/KEY")
+@click.argument("name", metavar="PROJECT/KEY", shell_complete=complete.phases)
 @yes_option
 @write_options
 @click.pass_obj

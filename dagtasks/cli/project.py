@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from dagtasks.cli import complete
 from dagtasks.cli.app import App, json_option, write_options, yes_option
 from dagtasks.cli.output import fields, show, table
 from dagtasks.cli.writing import confirm, read_text, show_saved, write_settings
@@ -41,7 +42,7 @@ def list_(app: App, /, *, as_json: bool) -> int:
 
 
 @group.command("show")
-@click.argument("key")
+@click.argument("key", shell_complete=complete.projects)
 @json_option
 @click.pass_obj
 def show_(app: App, /, key: str, *, as_json: bool) -> int:
@@ -51,7 +52,7 @@ def show_(app: App, /, key: str, *, as_json: bool) -> int:
 
 
 @group.command("set")
-@click.argument("key")
+@click.argument("key", shell_complete=complete.projects)
 @click.argument("changes", nargs=-1, required=True, metavar="FIELD=VALUE...")
 @write_options
 @click.pass_obj
@@ -61,7 +62,7 @@ def set_(app: App, /, key: str, changes: tuple[str, ...], **options: bool) -> in
 
 
 @group.command()
-@click.argument("key")
+@click.argument("key", shell_complete=complete.projects)
 @yes_option
 @write_options
 @click.pass_obj

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from dagtasks.cli import complete
 from dagtasks.cli.app import App, F, json_option
 from dagtasks.cli.output import note, show
 from dagtasks.cli.progress import Progress, exit_code, plan_text, summary
@@ -16,9 +17,11 @@ from dagtasks.service import runs
 def _selection(command: F) -> F:
     """Add what says which workflow with which parameters."""
     options: list[Callable[[Any], Any]] = [
-        click.argument("task", required=False),
+        click.argument("task", required=False, shell_complete=complete.tasks),
         click.argument("workflow", required=False),
-        click.option("--template", help="A template, instead of a workflow of a task."),
+        click.option(
+            "--template", shell_complete=complete.templates, help="A template, instead of a workflow of a task."
+        ),
         click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter; may be given again."),
         click.option(
             "--param-file", "param_files", multiple=True, type=click.Path(), help="A YAML file of parameters."

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from dagtasks.cli import complete
 from dagtasks.cli.app import App, json_option, write_options, yes_option
 from dagtasks.cli.output import fields, printable, show, table
 from dagtasks.cli.writing import confirm, read_text, show_saved, write_settings
@@ -27,15 +28,25 @@ def today() -> date:
 
 
 @group.command()
-@click.argument("project")
+@click.argument("project", shell_complete=complete.projects)
 @click.option("--name", required=True, help="What the task is called, on one line.")
 @click.option("--description", default="", help="What is to be done, as Markdown; `-` reads stdin.")
-@click.option("--status", help="planned (default), in_progress, completed, blocked or cancelled.")
-@click.option("--priority", help="low, medium (default), high or critical.")
+@click.option(
+    "--status",
+    shell_complete=complete.statuses,
+    help="planned (default), in_progress, completed, blocked or cancelled.",
+)
+@click.option("--priority", shell_complete=complete.priorities, help="low, medium (default), high or critical.")
 @click.option("--assignee", help="A user, or an agent as agent:NAME.")
 @click.option("--phase", help="A phase of the project.")
 @click.option("--label", "labels", multiple=True, help="A label; may be given again.")
-@click.option("--depends-on", multiple=True, metavar="ID", help="A task that must end before; may be given again.")
+@click.option(
+    "--depends-on",
+    multiple=True,
+    metavar="ID",
+    shell_complete=complete.tasks,
+    help="A task that must end before; may be given again.",
+)
 @click.option("--meta", "metadata", multiple=True, metavar="KEY=VALUE", help="Data of your own; may be given again.")
 @click.option("--due", help="The day on which it should be done, as 2026-12-31.")
 @write_options
@@ -59,9 +70,9 @@ def _items(texts: tuple[str, ...]) -> list[str]:
 
 @group.command("list")
 @click.argument("query", nargs=-1)
-@click.option("--project", help="Only tasks of this project.")
+@click.option("--project", shell_complete=complete.projects, help="Only tasks of this project.")
 @click.option("--phase", help="Only tasks of this phase.")
-@click.option("--status", help="Only tasks in this status (or these: a,b).")
+@click.option("--status", shell_complete=complete.statuses, help="Only tasks in this status (or these: a,b).")
 @click.option("--assignee", help="Only tasks of this user or agent.")
 @click.option("--label", help="Only tasks with this label (or any of these: a,b).")
 @click.option("--sort", default="id", show_default=True, help="A field; `-field` for the other way round.")
@@ -87,7 +98,7 @@ def _row(task: dict[str, Any]) -> tuple[Any, ...]:
 
 
 @group.command("show")
-@click.argument("task", metavar="ID")
+@click.argument("task", metavar="ID", shell_complete=complete.tasks)
 @json_option
 @click.pass_obj
 def show_(app: App, /, task: str, *, as_json: bool) -> int:
@@ -111,8 +122,8 @@ def _sheet(data: dict[str, Any]) -> str:
 
 
 @group.command("set")
-@click.argument("task", metavar="ID")
-@click.argument("changes", nargs=-1, required=True, metavar="FIELD=VALUE...")
+@click.argument("task", metavar="ID", shell_complete=complete.tasks)
+@click.argument("changes", nargs=-1, required=True, metavar="FIELD=VALUE...", shell_complete=complete.changes)
 @click.option("--ignore-dependencies", is_flag=True, help="Do it although a task that it depends on is open.")
 @write_options
 @click.pass_obj
@@ -125,7 +136,7 @@ def set_(app: App, /, task: str, changes: tuple[str, ...], *, ignore_dependencie
 
 
 @group.command()
-@click.argument("task", metavar="ID")
+@click.argument("task", metavar="ID", shell_complete=complete.tasks)
 @click.option("--detach", is_flag=True, help="Also remove it from the dependencies of other tasks.")
 @yes_option
 @write_options

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from dagtasks.cli import complete
 from dagtasks.cli.app import App, json_option, write_options
 from dagtasks.cli.output import fields, printable, show, table
 from dagtasks.cli.writing import show_saved, write_settings
@@ -30,7 +31,7 @@ def list_(app: App, /, *, as_json: bool) -> int:
 
 
 @group.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.templates)
 @json_option
 @click.pass_obj
 def show_(app: App, /, name: str, *, as_json: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from dagtasks.cli import complete
 from dagtasks.cli.app import App, json_option, write_options, yes_option
 from dagtasks.cli.output import fields, show, table
 from dagtasks.cli.writing import confirm, show_saved, write_settings
@@ -16,9 +17,9 @@ def group() -> None:
 
 
 @group.command()
-@click.argument("task")
+@click.argument("task", shell_complete=complete.tasks)
 @click.argument("name")
-@click.option("--template", required=True, help="The template to bind.")
+@click.option("--template", required=True, shell_complete=complete.templates, help="The template to bind.")
 @click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter; may be given again.")
 @write_options
 @click.pass_obj
@@ -28,7 +29,7 @@ def add(app: App, /, task: str, name: str, template: str, params: tuple[str, ...
 
 
 @group.command("list")
-@click.argument("task")
+@click.argument("task", shell_complete=complete.tasks)
 @json_option
 @click.pass_obj
 def list_(app: App, /, task: str, *, as_json: bool) -> int:
@@ -41,7 +42,7 @@ def list_(app: App, /, task: str, *, as_json: bool) -> int:
 
 
 @group.command("show")
-@click.argument("task")
+@click.argument("task", shell_complete=complete.tasks)
 @click.argument("name")
 @json_option
 @click.pass_obj
@@ -53,7 +54,7 @@ def show_(app: App, /, task: str, name: str, *, as_json: bool) -> int:
 
 
 @group.command("set")
-@click.argument("task")
+@click.argument("task", shell_complete=complete.tasks)
 @click.argument("name")
 @click.argument("changes", nargs=-1, required=True, metavar="PARAMETER=VALUE...")
 @write_options
@@ -64,7 +65,7 @@ def set_(app: App, /, task: str, name: str, changes: tuple[str, ...], **options:
 
 
 @group.command()
-@click.argument("task")
+@click.argument("task", shell_complete=complete.tasks)
 @click.argument("name")
 @yes_option
 @write_options

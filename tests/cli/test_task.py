@@ -113,12 +113,10 @@ def test_set_changes_only_its_bytes(root: Path, cli: Cli) -> None:
     done = cli(
         root, "task", "set", "web-000001", "status=in_progress", "labels+=api", "metadata.team=core", "due=2026-12-31"
     )
-    assert (
-        done.out == "web-000001: status planned -> in_progress, labels += api, metadata.team = core, due = 2026-12-31\n"
-    )
-    assert (root / "tasks/web/web-000001.yaml").read_text() == (
     out = "web-000001: status planned -> in_progress, labels += api, metadata.team = core, due = 2026-12-31\n"
     assert done.out == out
+    assert (root / "tasks/web/web-000001.yaml").read_text() == (
+        'name: One\n\nstatus: in_progress # a remark\n\ndue: "2026-12-31"\n\nlabels:\n  - api\n  - ui\n\ndepends_on:\n\n'
         "metadata:\n  team: core\n\nmine: kept\n"
     )
 

@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = {"dagger", "pydantic", "yaml", "git", "rich", "watchdog", "mkdocs", "asyncio", "httpx", "re2", "importlib.metadata"}
+HEAVY = {
+    "dagger",
+    "pydantic",
+    "yaml",
+    "git",
+    "rich",
+    "watchdog",
+    "mkdocs",
+    "asyncio",
+    "httpx",
+    "re2",
+    "importlib.metadata",
+}
 
 PROBE = """
 import sys

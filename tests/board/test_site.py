@@ -90,7 +90,7 @@ SAYS = {
         "DT102",
         "the list that begins in line 2 has no end",
         "2026-11-02 overdue",
-        "agent:coder",
+        "CO",
     ],
     "p/web.html": [
         "3 of 11 done, 27 %",

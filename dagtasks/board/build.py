@@ -6,7 +6,7 @@ import ctypes
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -44,9 +44,15 @@ def build_site(root: Path, site_dir: Path | None = None, *, is_strict: bool = Fa
     return Built(target, warnings)
 
 
-def serve_site(root: Path, address: str = "127.0.0.1:8000") -> None:
-    """Serve the board at `host:port`, building again when a task, template or page changes, until interrupted."""
-    _adapter().serve_pages(root / CONFIG, address)
+def serve_site(root: Path, address: str, tell: Callable[[str], None]) -> None:
+    """Serve the board at `host:port`, building again when a task, template or page changes, until interrupted.
+
+    `tell` gets a line for what happens: where it is served, each build, each warning. Raises `NotFound` without
+    `mkdocs.yml`, `InvalidProject` when the first build fails, and `OSError` when the port is taken.
+    """
+    plugin = _adapter()
+    plugin.read_config(root / CONFIG)
+    plugin.serve_pages(root / CONFIG, address, tell)
 
 
 def _adapter() -> ModuleType:

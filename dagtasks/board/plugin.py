@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -287,15 +287,22 @@ def _address(config: MkDocsConfig, uri: str) -> str:
 # -- MkDocs through its Python API: no notice of the theme's, and failures that say what to do ----------------------
 
 
-class _Warnings(logging.Handler):
-    """Keeps what MkDocs warns of."""
+class _Listener(logging.Handler):
+    """Tells what MkDocs logs, from `level` on, and keeps what it warns of."""
 
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.lines: list[str] = []
+    def __init__(self, level: int, tell: Callable[[str], None]) -> None:
+        super().__init__(level)
+        self._tell = tell
+        self.warnings: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
+        self._tell(record.getMessage())
+        if record.levelno >= logging.WARNING:
+            self.warnings.append(record.getMessage())
+
+
+def _tell_nobody(_: str) -> None:
+    return
 
 
 def read_config(config_file: Path, *, is_strict: bool = False) -> MkDocsConfig:
@@ -317,27 +324,35 @@ def build_pages(config: MkDocsConfig) -> list[str]:
         return warnings
 
 
-def serve_pages(config_file: Path, address: str) -> None:
-    """Serve the site at `host:port`, building again when a file changes, until the user interrupts."""
-    with _reported("the board cannot be served"):
+def serve_pages(config_file: Path, address: str, tell: Callable[[str], None]) -> None:
+    """Serve the site at `host:port`, building again when a file changes, until the user interrupts.
+
+    `tell` gets a line for what happens: where it is served, each build, each warning.
+    """
+    with _reported("the board cannot be served", logging.INFO, tell):
         serve(str(config_file), livereload=True, dev_addr=address)
 
 
 @contextmanager
-def _reported(what: str) -> Iterator[list[str]]:
+def _reported(
+    what: str, level: int = logging.WARNING, tell: Callable[[str], None] = _tell_nobody
+) -> Iterator[list[str]]:
     """The warnings of MkDocs while it runs; its exceptions come out as errors of ours."""
-    handler = _Warnings()
+    handler = _Listener(level, tell)
     logger = logging.getLogger("mkdocs")
+    before = logger.level
     logger.addHandler(handler)
+    logger.setLevel(level)
     try:
-        yield handler.lines
+        yield handler.warnings
     except (MkDocsException, TemplateError) as error:
         cause = _find_cause(error)
         if cause:
             raise cause from error
-        lines = [*handler.lines, str(error)]
+        lines = [*handler.warnings, str(error)]
         raise InvalidProject(what + ":\n" + "\n".join(f"  {line}" for line in dict.fromkeys(lines) if line)) from error
     finally:
+        logger.setLevel(before)
         logger.removeHandler(handler)
 
 

@@ -59,7 +59,10 @@ def measure(count: int) -> None:
             "validate": ["validate"],
             "task set": ["task", "set", ids[count // 3], "priority=low"],
         }
-        print(f"\n{count} tasks, {os.cpu_count()} processors: " + ", ".join(f"{k} = {v * 1000:.1f} ms" for k, v in floors.items()))
+        print(
+            f"\n{count} tasks, {os.cpu_count()} processors: "
+            + ", ".join(f"{k} = {v * 1000:.1f} ms" for k, v in floors.items())
+        )
         print(f"{'command':<16} {'ms':>8} {'/P':>7} {'/S':>7} {'/R':>7}")
         for label, arguments in commands.items():
             taken = best_of([*tool, *arguments], root)

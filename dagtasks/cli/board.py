@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from dagtasks.cli.app import App, json_option
-from dagtasks.cli.output import show
+from dagtasks.cli.output import note, show
 from dagtasks.service import boards
 
 
@@ -20,7 +20,7 @@ def group() -> None:
 @json_option
 @click.pass_obj
 def init(app: App, /, *, as_json: bool) -> int:
-    """Write mkdocs.yml and site_src/index.md, where they are missing."""
+    """Write what the board needs, where missing."""
     data = [step._asdict() for step in boards.init(app.project().root)]
     return show("steps", data, "\n".join(f"{step['path']}: {step['done']}" for step in data), as_json=as_json)
 
@@ -31,7 +31,10 @@ def init(app: App, /, *, as_json: bool) -> int:
 @json_option
 @click.pass_obj
 def build(app: App, /, site_dir: Path | None, *, strict: bool, as_json: bool) -> int:
-    """Build the site; when that fails, the old one stays as it was."""
+    """Build the site.
+
+    When that fails, the old site stays as it was.
+    """
     project = app.project()
     built = boards.build(project, site_dir, strict=strict)
     data = {"site": str(built.site), "pages": built.pages}
@@ -42,6 +45,6 @@ def build(app: App, /, site_dir: Path | None, *, strict: bool, as_json: bool) ->
 @click.option("--address", default="127.0.0.1:8000", show_default=True, help="Where to listen.")
 @click.pass_obj
 def serve(app: App, /, address: str) -> int:
-    """Serve the board and rebuild it whenever a file changes; ends with Ctrl-C."""
-    boards.serve(app.project(), address)
+    """Serve the board and rebuild it on changes."""
+    boards.serve(app.project(), address, note)
     return 0

@@ -18,7 +18,10 @@ from dagtasks.service import checks
 @json_option
 @click.pass_obj
 def validate(app: App, /, paths: tuple[str, ...], form: str, *, as_json: bool) -> int:
-    """Show every problem of every file (of these files and folders only), all at once; exit 1 when one is an error."""
+    """Show every problem of every file, all at once.
+
+    With PATH only of these files and folders. Exit code 1 when one of the problems is an error.
+    """
     problems = checks.validate(app.project(), paths)
     if as_json or form == "json":
         show_json("problems", [problem.to_json() for problem in problems])

@@ -18,7 +18,7 @@ def group() -> None:
 @json_option
 @click.pass_obj
 def show_(app: App, /, *, as_json: bool) -> int:
-    """Show every setting, its value and which file, variable or option gave it."""
+    """Show every setting and where it comes from."""
     resolved = app.project().settings.resolved
     data = [{"name": name, "value": value, "source": source} for name, (value, source) in resolved.items()]
     text = table(("SETTING", "VALUE", "FROM"), [(s["name"], s["value"], s["source"]) for s in data])
@@ -29,7 +29,10 @@ def show_(app: App, /, *, as_json: bool) -> int:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> int:
-    """Print the completion script: `eval "$(dagtasks completion bash)"`."""
+    """Print the completion script for a shell.
+
+    Use it as in `eval "$(dagtasks completion bash)"`.
+    """
     kind = get_completion_class(shell)
     assert kind is not None  # noqa: S101 - click.Choice allows only shells that Click knows
     click.echo(kind(context.find_root().command, {}, "dagtasks", "_DAGTASKS_COMPLETE").source())

@@ -58,7 +58,10 @@ def show_(app: App, /, name: str, *, as_json: bool) -> int:
 @write_options
 @click.pass_obj
 def set_(app: App, /, name: str, changes: tuple[str, ...], **options: bool) -> int:
-    """Change fields of a phase, e.g. `name=Build` or `order=2`; `field=` empties."""
+    """Change fields of a phase.
+
+    As in `name=Build` or `order=2`; `field=` empties the field.
+    """
     return show_saved(phases.change(app.project(), name, changes, write_settings(options)), options)
 
 

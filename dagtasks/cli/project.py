@@ -25,7 +25,10 @@ def group() -> None:
 @write_options
 @click.pass_obj
 def create(app: App, /, key: str, name: str, description: str, meta: tuple[str, ...], **options: bool) -> int:
-    """Create the project KEY (the name of its folder below tasks/)."""
+    """Create the project KEY.
+
+    KEY is the name of its folder below tasks/ and the beginning of the ids of its tasks.
+    """
     data = {"name": name, "description": read_text(description), "metadata": parse_pairs(meta)}
     return show_saved(projects.create(app.project(), key, data, write_settings(options)), options)
 
@@ -57,7 +60,10 @@ def show_(app: App, /, key: str, *, as_json: bool) -> int:
 @write_options
 @click.pass_obj
 def set_(app: App, /, key: str, changes: tuple[str, ...], **options: bool) -> int:
-    """Change fields of the project KEY, e.g. `name=Web` or `metadata.team=core`; `field=` empties."""
+    """Change fields of the project KEY.
+
+    As in `name=Web` or `metadata.team=core`; `field=` empties the field.
+    """
     return show_saved(projects.change(app.project(), key, changes, write_settings(options)), options)
 
 
@@ -67,6 +73,6 @@ def set_(app: App, /, key: str, changes: tuple[str, ...], **options: bool) -> in
 @write_options
 @click.pass_obj
 def delete(app: App, /, key: str, *, yes: bool, **options: bool) -> int:
-    """Delete the project KEY, when it has no tasks and no phases."""
+    """Delete an empty project."""
     confirm(f"Delete project {key}?", yes=yes, options=options)
     return show_saved(projects.delete(app.project(), key, write_settings(options)), options)

@@ -42,7 +42,10 @@ def _selection(command: F) -> F:
 def run(
     app: App, /, engine: str | None, *, dry_run: bool, ignore_dependencies: bool, as_json: bool, **chosen: Any
 ) -> int:
-    """Execute WORKFLOW of TASK (the only one by default), or a template with --template."""
+    """Execute a workflow of a task, or a template.
+
+    Without WORKFLOW the only one of TASK. Exit code 0 when it succeeded, 1 failed, 10 timed out, 130 cancelled.
+    """
     project = app.project().with_settings(engine__name=engine)
     selection = runs.Selection(**chosen, ignore_dependencies=ignore_dependencies)
     if dry_run:
@@ -60,7 +63,10 @@ def run(
 @json_option
 @click.pass_obj
 def plan(app: App, /, *, as_json: bool, **chosen: Any) -> int:
-    """Show the steps, commands and environment names of a run; starts nothing, asks nobody."""
+    """Show what a run would do.
+
+    Its steps, commands and environment names; no engine is asked and nothing is written.
+    """
     return _show_plan(runs.make_plan(app.project(), runs.Selection(**chosen)), as_json=as_json)
 
 

@@ -34,7 +34,7 @@ def list_(app: App, /, task: str | None, status: str | None, limit: int, *, as_j
 @json_option
 @click.pass_obj
 def show_(app: App, /, run: str, *, as_json: bool) -> int:
-    """Show the record of RUN: its steps, parameters and outputs."""
+    """Show one run: steps, parameters, outputs."""
     project = app.project()
     record = project.runs.get(run)
     return show("run", record.to_json(), summary(project.runs, record, whole=True), as_json=as_json)
@@ -46,7 +46,7 @@ def show_(app: App, /, run: str, *, as_json: bool) -> int:
 @json_option
 @click.pass_obj
 def logs(app: App, /, run: str, step: str | None, *, as_json: bool) -> int:
-    """Print what the steps of RUN printed, or only STEP."""
+    """Print what the steps of a run printed."""
     lines = runs.read_logs(app.project(), run, step)
     text = "\n".join(f"{line['step']} | {printable(line['text'], keep=chr(9))}" for line in lines)
     return show("logs", lines, text, as_json=as_json)

@@ -52,7 +52,10 @@ def today() -> date:
 @write_options
 @click.pass_obj
 def create(app: App, /, project: str, description: str, metadata: tuple[str, ...], **options: Any) -> int:
-    """Create a task in PROJECT and print its id, and nothing else, on stdout."""
+    """Create a task in PROJECT and print its id.
+
+    The id is all that goes to stdout, so that scripts can take it.
+    """
     data = {
         **{key: options[key] for key in ("name", "status", "priority", "assignee", "phase", "due")},
         "labels": _items(options["labels"]),
@@ -80,7 +83,11 @@ def _items(texts: tuple[str, ...]) -> list[str]:
 @json_option
 @click.pass_obj
 def list_(app: App, /, query: tuple[str, ...], sort: str, limit: int | None, *, as_json: bool, **filters: Any) -> int:
-    """List tasks, all or those that QUERY asks for, e.g. `status:blocked label:api -label:bug @ann is:overdue`."""
+    """List tasks: all, or those asked for.
+
+    QUERY is as in `status:blocked label:api,ui -label:bug @ann is:overdue "free text"`: commas mean or, blanks mean
+    and, `-` negates. It is one quoted argument, after `--` when it begins with `-`.
+    """
     words = [
         *query,
         *(f'{key}:"{value}"' if " " in value else f"{key}:{value}" for key, value in filters.items() if value),
@@ -102,7 +109,7 @@ def _row(task: dict[str, Any]) -> tuple[Any, ...]:
 @json_option
 @click.pass_obj
 def show_(app: App, /, task: str, *, as_json: bool) -> int:
-    """Show one task: everything that its file says, and what follows from it."""
+    """Show everything about one task."""
     data = tasks.show(app.project(), task, today())
     return show("task", data, _sheet(data), as_json=as_json)
 
@@ -128,7 +135,11 @@ def _sheet(data: dict[str, Any]) -> str:
 @write_options
 @click.pass_obj
 def set_(app: App, /, task: str, changes: tuple[str, ...], *, ignore_dependencies: bool, **options: bool) -> int:
-    """Change a task: `status=completed`, `labels+=ui`, `depends_on-=ID`, `metadata.team=core`, `due=` (empties)."""
+    """Change fields of a task.
+
+    As in `status=completed`, `labels+=ui`, `depends_on-=ID`, `metadata.team=core`; `due=` empties the field, and
+    `description=-` reads it from stdin.
+    """
     texts = [f"description={read_text('-')}" if change == "description=-" else change for change in changes]
     settings = write_settings(options)
     saved = tasks.change(app.project(), task, texts, settings, ignore_dependencies=ignore_dependencies)
@@ -154,7 +165,10 @@ def delete(app: App, /, task: str, *, detach: bool, yes: bool, **options: bool) 
 @json_option
 @click.pass_obj
 def next_(app: App, /, assignee: str | None, *, show_all: bool, explain: bool, as_json: bool) -> int:
-    """Show what to start now: the most urgent task that waits for nothing."""
+    """Show the task to start now.
+
+    The most urgent one that waits for nothing: by priority, then by how many tasks wait for it, then by its day.
+    """
     if explain:
         answer = tasks.explain_next(app.project())
         text = table(("ID", "REASON", "NAME"), [(t["id"], t["reason"], t["name"]) for t in answer.data])

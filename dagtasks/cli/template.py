@@ -35,7 +35,7 @@ def list_(app: App, /, *, as_json: bool) -> int:
 @json_option
 @click.pass_obj
 def show_(app: App, /, name: str, *, as_json: bool) -> int:
-    """Show the template NAME: what it does, its parameters, steps and outputs."""
+    """Show one template: parameters, steps, outputs."""
     data = templates.show(app.project(), name)
     return show("template", data, _sheet(data), as_json=as_json)
 
@@ -67,7 +67,7 @@ def _sheet(data: dict[str, Any]) -> str:
 @write_options
 @click.pass_obj
 def new(app: App, /, name: str, kind: str, **options: bool) -> int:
-    """Write a new template that runs as it is, to be changed."""
+    """Write a new template, to be changed."""
     return show_saved(templates.new(app.project(), name, kind, write_settings(options)), options)
 
 
@@ -76,7 +76,7 @@ def new(app: App, /, name: str, kind: str, **options: bool) -> int:
 @json_option
 @click.pass_obj
 def validate(app: App, /, paths: tuple[str, ...], *, as_json: bool) -> int:
-    """Show every problem of all templates, or of these files."""
+    """Show the problems of templates."""
     problems = checks.validate(app.project(), paths or ("templates",))
     text = "\n".join(printable(problem) for problem in problems) or "no problems"
     show("problems", [problem.to_json() for problem in problems], text, as_json=as_json)

@@ -24,7 +24,7 @@ def group() -> None:
 @write_options
 @click.pass_obj
 def add(app: App, /, task: str, name: str, template: str, params: tuple[str, ...], **options: bool) -> int:
-    """Bind a template to TASK as the workflow NAME."""
+    """Bind a template to TASK under NAME."""
     return show_saved(workflows.add(app.project(), task, name, template, params, write_settings(options)), options)
 
 
@@ -47,7 +47,7 @@ def list_(app: App, /, task: str, *, as_json: bool) -> int:
 @json_option
 @click.pass_obj
 def show_(app: App, /, task: str, name: str, *, as_json: bool) -> int:
-    """Show the workflow NAME of TASK."""
+    """Show one workflow of TASK."""
     data = workflows.show(app.project(), task, name)
     flat = {**data, **{f"parameter {key}": value for key, value in data["parameters"].items()}}
     return show("workflow", data, fields({k: v for k, v in flat.items() if k != "parameters"}), as_json=as_json)
@@ -60,7 +60,10 @@ def show_(app: App, /, task: str, name: str, *, as_json: bool) -> int:
 @write_options
 @click.pass_obj
 def set_(app: App, /, task: str, name: str, changes: tuple[str, ...], **options: bool) -> int:
-    """Change parameters of the workflow NAME of TASK; `parameter=` takes one out, `template=T` binds another."""
+    """Change parameters of a workflow.
+
+    `parameter=` takes one out; `template=T` binds another template.
+    """
     return show_saved(workflows.change(app.project(), task, name, changes, write_settings(options)), options)
 
 
@@ -71,6 +74,6 @@ def set_(app: App, /, task: str, name: str, changes: tuple[str, ...], **options:
 @write_options
 @click.pass_obj
 def remove(app: App, /, task: str, name: str, *, yes: bool, **options: bool) -> int:
-    """Remove the workflow NAME from TASK."""
+    """Remove a workflow from TASK."""
     confirm(f"Remove workflow {name} from {task}?", yes=yes, options=options)
     return show_saved(workflows.remove(app.project(), task, name, write_settings(options)), options)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from dagtasks.model.fields import FileModel, Line, Text
 
+
 class Project(FileModel):
     """A project. Its key is the name of the folder below `tasks/`."""
 

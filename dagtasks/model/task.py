@@ -9,6 +9,7 @@ from pydantic import Field
 from dagtasks.model.fields import Assignee, Date, FileModel, Key, Label, Line, TaskId, Text
 from dagtasks.model.values import Priority, Status
 
+
 class Binding(FileModel):
     """A workflow of a task: a template bound with parameters."""
 

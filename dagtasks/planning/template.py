@@ -97,7 +97,9 @@ def summarise(path: str, template: Template) -> TemplateSummary:
         description=about.description,
         category=about.category,
         tags=tuple(about.tags),
-        parameters={name: spec.model_dump(mode="json", exclude_unset=True) for name, spec in template.parameters.items()},
+        parameters={
+            name: spec.model_dump(mode="json", exclude_unset=True) for name, spec in template.parameters.items()
+        },
         calls={
             step.workflow.template: place for place, step in reversed([*enumerate(template.steps)]) if step.workflow
         },

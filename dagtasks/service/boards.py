@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from dagtasks.board.build import build_site, serve_site
 from dagtasks.board.scaffold import write_board_files
-from dagtasks.errors import Problem
+from dagtasks.errors import InvalidInput, Problem
 from dagtasks.service.setup import Step
 from dagtasks.store.project import Project
 
@@ -34,6 +34,12 @@ def build(project: Project, site_dir: Path | None = None, *, strict: bool = Fals
     return Built(built.site_dir, pages, project.load().problems)
 
 
-def serve(project: Project, address: str) -> None:
-    """Serve the site at `host:port` and build it again when a file changes, until interrupted."""
-    serve_site(project.root, address)
+def serve(project: Project, address: str, tell: Callable[[str], None]) -> None:
+    """Serve the site at `host:port` and build it again when a file changes, until interrupted.
+
+    `tell` gets a line for each thing that happens. Raises `InvalidInput` for an address that cannot be used.
+    """
+    try:
+        serve_site(project.root, address, tell)
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"cannot serve at {address}: {error}", hint="choose another with --address") from None

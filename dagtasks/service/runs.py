@@ -21,6 +21,7 @@ from dagtasks.planning.planner import Surroundings
 from dagtasks.planning.planner import make_plan as plan_of
 from dagtasks.service.tasks import find_task
 from dagtasks.service.templates import find_template, plan_template, read_pairs
+from dagtasks.store.git import Head
 from dagtasks.store.project import Project
 
 Listener = Callable[[RunEvent], None]
@@ -49,8 +50,8 @@ def make_plan(project: Project, selection: Selection) -> Plan:
     planned = plan_template(project, find_template(index, name))
     notes = _refuse_open(index, task, ignore=selection.ignore_dependencies) if task else []
     given = _given(planned, bound, selection)
-    head = project.get_git().head()
-    dirty = bool(project.get_git().changed_paths())
+    head = project.git.head() if project.git else Head(None, None)
+    dirty = bool(project.git and project.git.changed_paths())
     around = Surroundings(
         scope=_scope(project, index, task, {"commit": head.commit, "branch": head.branch, "dirty": dirty}),
         find_template=lambda called: plan_template(project, find_template(index, called)),
@@ -211,6 +212,8 @@ def list_runs(
     """The records, newest first. Raises `NotFound` for an unknown task, `InvalidInput` for an unknown state."""
     if status and status not in list(RunState):
         raise InvalidInput(f"there is no state {status!r}", hint=f"there is: {', '.join(RunState)}")
+    if project.git is None:
+        return []
     wanted = find_task(project.load(), task).id if task else None
     every = project.runs.newest(None if task or status else limit)
     found = [r for r in every if (not wanted or r.task == wanted) and (not status or r.status == status)]

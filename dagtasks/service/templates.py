@@ -83,7 +83,7 @@ def plan_template(project: Project, row: TemplateSummary) -> PlannedTemplate:
     document = project.read_document(row.path)
     if document.data is None:
         raise InvalidProject(f"{row.path} is wrong", problems=document.problems)
-    blob = project.get_git().blob_id(document.content)
+    blob = project.blob_id(document.content)
     return PlannedTemplate(row.name, row.version, row.path, blob, document.data, document.content.decode())
 
 

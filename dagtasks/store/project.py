@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import cached_property
+from hashlib import sha1
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,12 @@ class Project:
         if self.git is None:
             raise ProjectNotFound(f"{self.root} is in no Git repository", hint="make one with `git init`")
         return self.git
+
+    def blob_id(self, content: bytes) -> str:
+        """Git's id of the bytes; outside of Git the one that a repository of its default kind would give."""
+        if self.git:
+            return self.git.blob_id(content)
+        return sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
     @property
     def runs(self) -> RunStore:

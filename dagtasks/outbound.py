@@ -146,7 +146,6 @@ class OutboundClient:
         if outgoing.verify_tls not in self._transports:
             self._transports[outgoing.verify_tls] = httpx.AsyncHTTPTransport(
                 verify=httpx.create_ssl_context(verify=outgoing.verify_tls),
-                trust_env=False,
                 limits=httpx.Limits(max_keepalive_connections=0),
             )
         return self._transports[outgoing.verify_tls]

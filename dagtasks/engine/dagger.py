@@ -48,13 +48,25 @@ NOT_STARTED = re.compile(r"(?:fork/)?exec:? \"?(?P<command>[^\"\n]*?)\"?: (?P<re
 
 
 class DaggerExecutor:
-    """Runs each request in a container of the engine that `settings.host` names, or that the SDK finds."""
+    """Runs each request in a container of the engine that `settings.host` names, or that the SDK finds.
+
+    `connect_timeout` and `leave_timeout` are in seconds; afterwards the Dagger CLI, a child process, is killed.
+    """
 
     name = "dagger"
     note = ""
 
-    def __init__(self, settings: EngineSettings) -> None:
+    def __init__(
+        self,
+        settings: EngineSettings,
+        *,
+        connect_timeout: float | None = None,
+        leave_timeout: float = LEAVE_TIMEOUT,
+    ) -> None:
         self._host = settings.host or os.environ.get(RUNNER_HOST)
+        is_running = self._host is not None and _address(self._host) is not None
+        self._connect_timeout = connect_timeout or (CONNECT_TIMEOUT if is_running else FIRST_START_TIMEOUT)
+        self._leave_timeout = leave_timeout
         self._receiver = OutputReceiver()
         self._log = _LastLines()
         self._images: dict[tuple[str, str | None], str] = {}
@@ -75,7 +87,7 @@ class DaggerExecutor:
     ) -> None:
         try:
             leaving = asyncio.ensure_future(self._connection.__aexit__(None, None, None))
-            await self._finish(leaving, LEAVE_TIMEOUT)
+            await self._finish(leaving, self._leave_timeout)
         finally:
             await self._receiver.__aexit__(None, None, None)
 
@@ -102,18 +114,17 @@ class DaggerExecutor:
         telemetry.initialize()  # before our variables are set: they are for the CLI, not for this process
         self._connection = dagger.Connection(dagger.Config(retry=None, log_output=self._log))
         before = _cli_processes()
-        limit = CONNECT_TIMEOUT if self._host and _address(self._host) else FIRST_START_TIMEOUT
         host = {RUNNER_HOST: self._host} if self._host else {}
         with _environment({"NO_COLOR": "1", **host, **self._receiver.variables}):
             connecting = asyncio.ensure_future(self._connection.__aenter__())
             try:
-                await asyncio.wait({connecting}, timeout=limit)
+                await asyncio.wait({connecting}, timeout=self._connect_timeout)
             finally:
                 self._cli = _cli_processes() - before
                 in_time = connecting.done()
                 await self._finish(connecting, 0)
         if not in_time:
-            raise self._unavailable(f"no connection within {limit:g} seconds")
+            raise self._unavailable(f"no connection within {self._connect_timeout:g} seconds")
         try:
             return connecting.result()
         except (dagger.DaggerError, OSError) as error:

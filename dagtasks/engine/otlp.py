@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
+from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from dagtasks.engine.executor import OutputSink
@@ -20,7 +21,7 @@ from dagtasks.model.run import Stream
 
 STREAMS: dict[int, Stream] = {1: "stdout", 2: "stderr"}
 LARGEST_POST = 64 << 20
-LAST_WORDS = 0.5
+LAST_WORDS = 0.25
 """Seconds that records may come late after a step was broken off."""
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n"
@@ -115,7 +116,7 @@ class OutputReceiver:
                 writer.write(OK if path == self._path else NOT_FOUND)
                 if path == self._path:
                     self._take(body)
-        except (OSError, ValueError, LookupError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (OSError, EOFError, ValueError, LookupError, asyncio.LimitOverrunError, DecodeError):
             return
         except asyncio.CancelledError:  # asyncio would log it as a fault of the server
             return

@@ -216,10 +216,7 @@ class _Run:
                 self.cancel()
                 continue
             self.tasks.discard(task)
-            if task.cancelled():  # before it had begun at all
-                self.note(results.not_run(self.steps[task.get_name()], StepState.OMITTED, CANCELLED))
-            else:
-                task.result()
+            task.result()
             return task.get_name()
 
     def cancel(self) -> None:

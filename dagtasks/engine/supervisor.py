@@ -94,9 +94,11 @@ def serve_one(steps: set[int], children: int) -> bool:
 def await_step(tell: int) -> None:
     """Wait for a step and run it; never returns."""
     with socket.socket(fileno=0) as control:
-        message, handles, _, _ = socket.recv_fds(control, 1, 3, socket.MSG_CMSG_CLOEXEC)
+        message, handles, _, _ = socket.recv_fds(control, 1, 3)
     if not message:
         os._exit(0)
+    for handle in handles:
+        os.set_inheritable(handle, False)  # recv_fds passes no flags on, and the step must not get the channel
     os.write(tell, message)
     os.close(tell)
     run_step(*handles)

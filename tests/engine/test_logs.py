@@ -80,6 +80,11 @@ def test_head_and_tail_with_a_mark_between(tmp_path: Path) -> None:
     assert size < 2200
 
 
+def test_lines_stay_in_order_when_a_short_one_would_still_fit(tmp_path: Path) -> None:
+    chunks: list[Chunk] = [("stdout", b"a" * 300 + b"\n"), ("stdout", b"b" * 700 + b"\n"), ("stdout", b"c\n")]
+    assert [line["text"][0] for line in write(tmp_path, chunks, head=900, tail=2000)] == ["a", "b", "c"]
+
+
 def test_no_mark_when_all_fits(tmp_path: Path) -> None:
     data = b"".join(b"%04d\n" % number for number in range(20))
     lines = write(tmp_path, [("stdout", data)], head=1000, tail=1000)

@@ -15,6 +15,8 @@ STEP_FOLDER = "/dagtasks"
 """A folder of each step: its script lies there, and what it writes to `$DT_OUTPUTS`."""
 
 StepKind = Literal["container", "script", "api", "workflow"]
+Printed = Literal["output", "stderr"]
+PRINTED: tuple[Printed, ...] = ("output", "stderr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class PlanStep:
     description: str = ""
     condition: str | None = None
     reads: tuple[str, ...] = ()
-    exposes: tuple[Literal["output", "stderr"], ...] = ()
+    exposes: tuple[Printed, ...] = ()
     timeout: float | None = None
     continue_on_error: bool = False
     outputs: Mapping[str, OutputSpec] = field(default_factory=dict)

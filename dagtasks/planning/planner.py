@@ -19,7 +19,7 @@ from dagtasks.model.template import Step, Template
 from dagtasks.model.values import JSON
 from dagtasks.planning import graph
 from dagtasks.planning.plan import STEP_FOLDER, Deferred, Input, OutputSpec, Plan, PlannedTemplate, PlanStep
-from dagtasks.planning.steps import edges, read_steps
+from dagtasks.planning.steps import edges, find_exposed, read_steps
 from dagtasks.planning.template import names_of
 
 DEPTH_LIMIT = 10
@@ -137,6 +137,7 @@ class _Lowering:
         self.template = template
         self.scope = scope
         self.around = around
+        self.exposed = find_exposed(template)
 
     def lower(self, step: Step, needs: tuple[str, ...]) -> PlanStep:
         kinds = {"container": self.container, "script": self.script, "api": self.api, "workflow": self.workflow}
@@ -152,6 +153,7 @@ class _Lowering:
             description=step.description,
             condition=_condition(step.if_),
             reads=read_steps(step),
+            exposes=self.exposed[step.name],
             timeout=parse_duration(step.timeout) if step.timeout else None,
             continue_on_error=step.continue_on_error,
             outputs={name: _output_spec(spec) for name, spec in step.outputs.items()},

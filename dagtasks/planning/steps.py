@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dagtasks.errors import Loc
 from dagtasks.language.expressions import parse_condition, parse_expression, parse_scalar
 from dagtasks.language.syntax import Expr, ExpressionError, references
 from dagtasks.model.template import Step, Template
+from dagtasks.planning.plan import PRINTED, Printed
 
 PLAIN_KEYS = {"name", "description", "depends_on", "if", "outputs", "timeout", "continue_on_error"}
 """Keys of a step whose values are never interpolated as text."""
@@ -62,6 +63,20 @@ def read_steps(step: Step) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def find_exposed(template: Template) -> dict[str, tuple[Printed, ...]]:
+    """Which of its output and stderr each step shows: to other steps, or to the outputs of the run."""
+    outputs = [text for output in template.outputs.values() for _, text in texts_of(output.value, ())]
+    exprs = [*_holes(outputs)]
+    exprs += [
+        expr for step in template.steps for expr in _expressions(step.model_dump(by_alias=True, exclude_none=True))
+    ]
+    seen = {path[1:3] for expr in exprs for path, _ in references(expr) if path[0] == "steps"}
+    return {
+        step.name: tuple(part for part in PRINTED if (step.name, part) in seen or (step.name,) in seen)
+        for step in template.steps
+    }
+
+
 def _steps_in(expr: Expr) -> Iterator[str]:
     for path, _ in references(expr):
         if path[0] == "steps" and len(path) > 1:
@@ -71,11 +86,7 @@ def _steps_in(expr: Expr) -> Iterator[str]:
 def _expressions(step: Mapping[str, Any]) -> Iterator[Expr]:
     sources = [text for _, text in interpolated(step, ())]
     sources += [text] if (text := shell_text(step)) else []
-    for source in sources:
-        try:
-            yield from (hole.expr for hole in parse_scalar(source).holes)
-        except ExpressionError:
-            continue
+    yield from _holes(sources)
     for condition, parse in (
         (step.get("if"), parse_condition),
         ((step.get("api") or {}).get("success_condition"), parse_expression),
@@ -85,6 +96,14 @@ def _expressions(step: Mapping[str, Any]) -> Iterator[Expr]:
                 yield parse(condition)
             except ExpressionError:
                 continue
+
+
+def _holes(texts: Iterable[str]) -> Iterator[Expr]:
+    for text in texts:
+        try:
+            yield from (hole.expr for hole in parse_scalar(text).holes)
+        except ExpressionError:
+            continue
 
 
 def edges(template: Template) -> dict[str, tuple[str, ...]]:

@@ -305,6 +305,14 @@ def test_all_of_a_large_output_arrives() -> None:
     assert len(result.stdout) == (1 << 20) + 1
 
 
+LARGE_PIPE = """
+import fcntl, os
+fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, 1 << 20)
+os.write(1, b".")
+os.write(1, bytes(1_000_000))
+"""
+
+
 def test_output_arrives_when_the_reader_is_slow() -> None:
     async def once() -> int:
         sizes: list[int] = []
@@ -315,10 +323,10 @@ def test_output_arrives_when_the_reader_is_slow() -> None:
             sizes.append(len(data))
 
         async with LocalExecutor(SETTINGS) as executor:
-            await executor.execute(request("sh", "-c", "echo first; head -c 60000 /dev/zero"), slow)
+            await executor.execute(request(sys.executable, "-c", LARGE_PIPE), slow)
         return sum(sizes)
 
-    assert asyncio.run(once()) == 60_006
+    assert asyncio.run(once()) == 1_000_001
 
 
 def test_steps_have_no_input() -> None:

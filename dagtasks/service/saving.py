@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from dagtasks.errors import Conflict, DagtasksError
-from dagtasks.store.files import remove_file, write_file
-from dagtasks.store.git import Git
 from dagtasks.store.project import Project
+from dagtasks.store.writer import Writer
 
 
 class WriteSettings(NamedTuple):
@@ -51,55 +50,40 @@ def save(project: Project, what: str, make: Callable[[], Change], settings: Writ
     """
     if settings.dry_run:
         change = make()
-        return Saved(change, tuple(_changed(project, change)), dry_run=True)
+        files = _files(change)
+        return Saved(
+            change, tuple(path for path in files if Writer(project, what).read(path) != files[path]), dry_run=True
+        )
     wants_commit = project.settings.commit if settings.commit is None else settings.commit
-    with project.lock(what):
+    with Writer(project, what) as writer:
         change = make()
-        paths = _changed(project, change)
-        if not paths:
-            return Saved(change, ())
-        if not wants_commit:
-            _write(project, change, paths)
-            return Saved(change, tuple(paths))
-        return Saved(change, tuple(paths), _write_and_commit(project, change, paths))
+        files = {path: content for path, content in _files(change).items() if writer.read(path) != content}
+        if wants_commit:
+            return _write_and_commit(project, writer, change, files)
+        writer.write(files)
+        return Saved(change, tuple(files))
 
 
-def _changed(project: Project, change: Change) -> list[str]:
-    return [file.path for file in change.files if _current(project, file.path) != file.content]
+def _files(change: Change) -> dict[str, bytes | None]:
+    return {file.path: file.content for file in change.files}
 
 
-def _current(project: Project, path: str) -> bytes | None:
-    try:
-        return (project.root / path).read_bytes()
-    except FileNotFoundError:
-        return None
-
-
-def _write(project: Project, change: Change, paths: Sequence[str]) -> None:
-    for file in change.files:
-        if file.path not in paths:
-            continue
-        if file.content is None:
-            remove_file(project.root / file.path)
-        else:
-            write_file(project.root / file.path, file.content)
-
-
-def _write_and_commit(project: Project, change: Change, paths: Sequence[str]) -> str:
+def _write_and_commit(project: Project, writer: Writer, change: Change, files: Mapping[str, bytes | None]) -> Saved:
+    """Write, and commit what is ours: also what an earlier command of ours wrote and left to be committed."""
     git = project.get_git()
-    foreign = git.changed_paths(*paths)
-    _write(project, change, paths)
+    paths = list(_files(change))
+    foreign = writer.find_foreign(paths)
+    writer.write(files)
+    changed = git.changed_paths(*paths)
+    if not changed:
+        return Saved(change, tuple(files))
     if foreign:
         raise Conflict(
             f"{', '.join(foreign)} held edits that were not committed, so nothing was committed; the change is saved",
             hint="look at `git diff` and commit the file yourself",
         )
-    return _commit(git, paths, change.message)
-
-
-def _commit(git: Git, paths: Sequence[str], message: str) -> str:
     try:
-        return git.commit(paths, message)
+        return Saved(change, tuple(changed), writer.commit(changed, change.message))
     except DagtasksError as error:
         error.hint = error.hint or "the files are saved; commit them yourself when the cause is gone"
         raise

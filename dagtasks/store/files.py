@@ -35,19 +35,42 @@ def write_file(path: Path, content: bytes, *, mode: int | None = None) -> None:
 
     Raises `WriteError` (the old file is whole then) or `Conflict` when the path is a symlink.
     """
-    temp = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    temp = write_temp(path, content, mode=mode)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_temp(temp, content, _mode_of(path) if mode is None else mode)
         temp.replace(path)
         fsync_folder(path.parent)
     except OSError as error:
         with suppress(OSError):
             temp.unlink(missing_ok=True)
-        raise WriteError(f"cannot write {path}: {error.strerror}", hint="the file is as it was before") from error
+        raise _write_error(path, error) from error
 
 
-def _write_temp(temp: Path, content: bytes, mode: int) -> None:
+def write_temp(path: Path, content: bytes, *, mode: int | None = None) -> Path:
+    """A new file beside the path that holds the content, on disk, with the mode that the path has. Raises as above."""
+    temp = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _fill(temp, content, _mode_of(path) if mode is None else mode)
+    except OSError as error:
+        with suppress(OSError):
+            temp.unlink(missing_ok=True)
+        raise _write_error(path, error) from error
+    return temp
+
+
+def _write_error(path: Path, error: OSError) -> WriteError:
+    return WriteError(f"cannot write {path}: {error.strerror}", hint="the file is as it was before")
+
+
+def sweep_temps(folder: Path, *, older_than: float = 3600.0) -> None:
+    """Remove the temp files that writers left in the folder when they died, once they are an hour old."""
+    with suppress(OSError):
+        for temp in folder.glob(".*.tmp"):
+            if time.time() - temp.lstat().st_mtime > older_than:
+                temp.unlink()
+
+
+def _fill(temp: Path, content: bytes, mode: int) -> None:
     descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     with os.fdopen(descriptor, "wb") as file:
         if mode:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from dagtasks.errors import Conflict, GitError
+from dagtasks.errors import GitError
 
 READ_ONLY = (
     "--no-optional-locks",
@@ -26,15 +26,6 @@ READ_ONLY = (
     "safe.bareRepository=explicit",
 )
 WRITE = ("--literal-pathspecs", "-c", "core.fsync=committed", "-c", "safe.bareRepository=explicit")
-
-BUSY = {
-    "MERGE_HEAD": "a merge",
-    "CHERRY_PICK_HEAD": "a cherry-pick",
-    "REVERT_HEAD": "a revert",
-    "rebase-merge": "a rebase",
-    "rebase-apply": "a rebase or `git am`",
-}
-"""Files in Git's folder that say that something is under way, in which a commit of ours has no place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +74,21 @@ class Git:
         done = self._run([*WRITE, *arguments], given=given, env=env)
         return done.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
 
+    def read_blobs(self, names: Sequence[str]) -> list[bytes]:
+        """What the blobs hold, in the order of their names (`REVISION:PATH`). Raises `GitError`."""
+        if not names:
+            return []
+        printed = self.read_bytes("cat-file", "--batch", given="".join(f"{name}\n" for name in names).encode())
+        blobs, start = [], 0
+        for name in names:
+            end = printed.index(b"\n", start)
+            *_, kind, size = printed[start:end].split()
+            if kind != b"blob":
+                raise GitError(f"git has no file {name}")
+            blobs.append(printed[end + 1 : end + 1 + int(size)])
+            start = end + 2 + int(size)
+        return blobs
+
     def head(self) -> Head:
         """The commit and branch that are checked out."""
         return Head(
@@ -105,27 +111,6 @@ class Git:
     def tracks(self, path: str) -> bool:
         """Whether Git tracks the path."""
         return bool(self.read("ls-files", "-z", "--", path))
-
-    def refuse_when_busy(self) -> None:
-        """Raise `Conflict` while a merge, rebase, cherry-pick or revert is under way."""
-        for name, what in BUSY.items():
-            if (self.git_dir / name).exists():
-                raise Conflict(
-                    f"{what} is under way, so nothing was committed; the files are saved",
-                    hint="finish it first; what dagtasks wrote can be part of it",
-                )
-
-    def commit(self, paths: Sequence[str], message: str) -> str:
-        """Commit exactly these paths as they are on disk and return the commit's id.
-
-        The user's other changes, staged or not, stay as they are. Raises `Conflict` or `GitError`; the files stay.
-        """
-        self.refuse_when_busy()
-        fresh = [path for path in paths if (self.root / path).exists() and not self.tracks(path)]
-        if fresh:
-            self.write("add", "--intent-to-add", "--", *fresh)
-        self.write("commit", "--quiet", "--message", message, "--", *paths)
-        return self.read("rev-parse", "HEAD")
 
     def _run(
         self, arguments: Sequence[str], *, given: bytes | None = None, env: Mapping[str, str] | None = None

@@ -1,4 +1,4 @@
-"""Which process this is, in a way that outlives the reuse of process ids; and whether such a process still lives."""
+"""Which process this is, in a way that outlives the reuse of process ids; and which others live."""
 
 from __future__ import annotations
 
@@ -21,6 +21,37 @@ def is_gone(process: Mapping[str, Any]) -> bool:
     if process.get("boot") != _boot_id():
         return True
     return _start_time(int(process.get("pid", 0))) != process.get("start")
+
+
+def find_processes_with(mark: str) -> list[int]:
+    """The ids of the processes whose environment holds `NAME=value`, as far as we may look into them."""
+    wanted = mark.encode()
+    return [pid for pid in _process_ids() if wanted in _read(pid, "environ").split(b"\0")]
+
+
+def find_git_processes(folder: Path) -> list[int] | None:
+    """The ids of the processes of git that work in the folder or below it; None where that cannot be known."""
+    if not Path("/proc/self").exists():
+        return None
+    return [pid for pid in _process_ids() if _read(pid, "comm").startswith(b"git") and _works_in(pid, folder)]
+
+
+def _process_ids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
+
+
+def _works_in(pid: int, folder: Path) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink().is_relative_to(folder)
+    except OSError:
+        return False
 
 
 def _start_time(pid: int) -> int | None:

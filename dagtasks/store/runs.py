@@ -72,21 +72,27 @@ class RunStore:
 
     def newest(self, limit: int | None = None) -> list[RunRecord]:
         """The records, newest first. Runs whose process is gone are marked as interrupted on the way."""
-        ids = sorted({*self._local_ids(), *self._paths_on_ref()}, reverse=True)
-        return [self.get(run) for run in ids[:limit]]
+        local, on_ref = set(self._local_ids()), self._paths_on_ref()
+        ids = sorted({*local, *on_ref}, reverse=True)[:limit]
+        kept = self._git.read_blobs([f"{REF}:{on_ref[run]}" for run in ids if run not in local])
+        elsewhere = iter(kept)
+        return [self._read_local(run) if run in local else _parse_record(next(elsewhere)) for run in ids]
 
     def get(self, text: str) -> RunRecord:
         """The record of the run with that id or unique beginning or end of it. Raises `NotFound`."""
-        run = self._find_id(text)
-        if not (self.path(run) / "events.jsonl").exists():
-            return RunRecord.from_json(json.loads(self._read_from_ref(run)))
+        on_ref = self._paths_on_ref()
+        run = self._find_id(text, {*self._local_ids(), *on_ref})
+        if (self.path(run) / "events.jsonl").exists():
+            return self._read_local(run)
+        return _parse_record(self._git.read_bytes("cat-file", "blob", f"{REF}:{on_ref[run]}"))
+
+    def _read_local(self, run: str) -> RunRecord:
         record = self._fold(run)
         if not record.status.is_final and is_gone(record.process):
             return self._interrupt(run)
         return record
 
-    def _find_id(self, text: str) -> str:
-        known = {*self._local_ids(), *self._paths_on_ref()}
+    def _find_id(self, text: str, known: set[str]) -> str:
         if text in known:
             return text
         found = [run for run in known if text and (run.startswith(text) or run.endswith(text))]
@@ -104,9 +110,6 @@ class RunStore:
         listing = self._git.find("ls-tree", "-r", "-z", "--name-only", "--end-of-options", REF) or ""
         paths = (path for path in listing.split("\0") if path.endswith(".json"))
         return {Path(path).stem: path for path in paths}
-
-    def _read_from_ref(self, run: str) -> str:
-        return self._git.read("cat-file", "blob", f"{REF}:{self._paths_on_ref()[run]}")
 
     def _fold(self, run: str) -> RunRecord:
         events = _read_journal(self.path(run) / "events.jsonl")
@@ -234,6 +237,10 @@ class _Journal:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _parse_record(content: bytes) -> RunRecord:
+    return RunRecord.from_json(json.loads(content))
 
 
 def _read_journal(path: Path) -> Iterator[RunEvent]:

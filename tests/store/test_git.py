@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from dagtasks.errors import Conflict, GitError
+from dagtasks.store.commits import commit
 from dagtasks.store.git import find_git
 from tests.conftest import MakeProject, git
 
@@ -18,7 +19,7 @@ def test_commit_takes_exactly_our_paths(project: MakeProject) -> None:
     (root / "c.txt").write_text("ours\n")
     (root / "new ü.txt").write_text("ours, new\n")
     (root / "untracked.txt").write_text("theirs\n")
-    repository.get_git().commit(["c.txt", "new ü.txt"], "ours")
+    commit(repository.get_git(), ["c.txt", "new ü.txt"], "ours", lock=repository.lock_path)
     assert git(root, "-c", "core.quotePath=false", "show", "--name-only", "--format=%s") == "ours\n\nc.txt\nnew ü.txt"
     assert git(root, "status", "--porcelain").splitlines() == ["M  a.txt", " M b.txt", "?? untracked.txt"]
 
@@ -26,7 +27,7 @@ def test_commit_takes_exactly_our_paths(project: MakeProject) -> None:
 def test_commit_of_a_removal(project: MakeProject) -> None:
     repository = project({"a.txt": "a\n"})
     (repository.root / "a.txt").unlink()
-    repository.get_git().commit(["a.txt"], "gone")
+    commit(repository.get_git(), ["a.txt"], "gone", lock=repository.lock_path)
     assert git(repository.root, "status", "--porcelain") == ""
 
 
@@ -40,7 +41,7 @@ def test_commit_is_refused_in_a_merge(project: MakeProject) -> None:
     git(root, "merge", "-q", "--no-commit", "--no-ff", "other")
     (root / "b.txt").write_text("b\n")
     with pytest.raises(Conflict, match="a merge is under way"):
-        repository.get_git().commit(["b.txt"], "no")
+        commit(repository.get_git(), ["b.txt"], "no", lock=repository.lock_path)
 
 
 def test_variables_of_another_repository_do_not_leak_in(
@@ -51,7 +52,7 @@ def test_variables_of_another_repository_do_not_leak_in(
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
     monkeypatch.setenv("GIT_AUTHOR_NAME", "Bo")
     (repository.root / "a.txt").write_text("a\n")
-    repository.get_git().commit(["a.txt"], "ours")
+    commit(repository.get_git(), ["a.txt"], "ours", lock=repository.lock_path)
     monkeypatch.delenv("GIT_DIR")
     monkeypatch.delenv("GIT_INDEX_FILE")
     assert git(repository.root, "log", "-1", "--format=%an %s") == "Bo ours"

@@ -1,0 +1,80 @@
+"""The one way to change files of a repository: under its lock, after what others left has been finished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from hashlib import sha256
+from types import TracebackType
+from typing import Self
+
+from dagtasks.store.commits import Written, commit, finish_commit
+from dagtasks.store.files import sweep_temps
+from dagtasks.store.journal import finish_writes, write_files
+from dagtasks.store.layout import TASKS
+from dagtasks.store.project import Project
+
+
+class Writer:
+    """Holds the lock of the repository while it is entered; `what` names the command for those who wait.
+
+    Entering finishes what a command that died has left: files of one change, and a commit.
+    """
+
+    def __init__(self, project: Project, what: str) -> None:
+        self._project = project
+        self._what = what
+        self._held = ExitStack()
+        state = project.git.git_dir / "dagtasks" if project.git else project.root / TASKS
+        self._journal = state / ".writes.tmp"
+
+    def __enter__(self) -> Self:
+        self._held.enter_context(self._project.lock(self._what))
+        with self._held:
+            self._note(finish_writes(self._project.root, self._journal))
+            if self._project.git:
+                finish_commit(self._project.git)
+            self._held = self._held.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.close()
+
+    def read(self, path: str) -> bytes | None:
+        """What the file holds now; None when it is not there."""
+        try:
+            return (self._project.root / path).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write(self, files: Mapping[str, bytes | None]) -> None:
+        """Give all these files their content (None removes), or none of them. Raises `WriteError`, `Conflict`."""
+        if not files:
+            return
+        write_files(self._project.root, files, self._journal)
+        self._note(files)
+        for folder in {(self._project.root / path).parent for path in files}:
+            sweep_temps(folder)
+
+    def find_foreign(self, paths: Sequence[str]) -> list[str]:
+        """Those of the paths that hold edits which are neither committed nor ours."""
+        git = self._project.get_git()
+        written = Written(git)
+        return [path for path in git.changed_paths(*paths) if not written.holds(path, self._digest(path))]
+
+    def commit(self, paths: Sequence[str], message: str) -> str:
+        """Commit exactly these paths and return the commit's id. Raises `Conflict`, `GitError`; the files stay."""
+        git = self._project.get_git()
+        made = commit(git, paths, message, lock=self._project.lock_path)
+        Written(git).forget(paths)
+        return made
+
+    def _note(self, paths: Sequence[str] | Mapping[str, bytes | None]) -> None:
+        if self._project.git and paths:
+            Written(self._project.git).note({path: self._digest(path) for path in paths})
+
+    def _digest(self, path: str) -> str | None:
+        content = self.read(path)
+        return None if content is None else sha256(content).hexdigest()

@@ -61,8 +61,12 @@ class Project:
 
     def lock(self, what: str) -> AbstractContextManager[None]:
         """The lock under which files of the repository are changed; `what` names the command for others."""
-        path = self.git.state_dir / "lock" if self.git else self.root / TASKS
-        return hold_lock(path, what)
+        return hold_lock(self.lock_path, what)
+
+    @property
+    def lock_path(self) -> Path:
+        """The file (outside of Git: the folder) that is locked while files are changed."""
+        return self.git.state_dir / "lock" if self.git else self.root / TASKS
 
     # -- settings -----------------------------------------------------------------------------------------------
 

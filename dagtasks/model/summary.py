@@ -1,9 +1,12 @@
-"""The rows that an index holds: enough of a file for lists, filters and graphs. No pydantic: start-up stays fast."""
+"""The rows that an index holds: enough of a file for lists, filters and graphs.
+
+No pydantic, and tuples instead of dataclasses: every command makes one row for each task of the repository.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from dagtasks.model.values import JSON, Priority, Status
 
@@ -25,19 +28,17 @@ TASK_KEYS = (
 """The top-level keys of each kind of file, in the order in which they are written."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectSummary:
+class ProjectSummary(NamedTuple):
     """A project: `key` is its folder's name, `path` its `project.yaml`."""
 
     key: str
     name: str
     path: str
     description: str = ""
-    metadata: Mapping[str, JSON] = field(default_factory=dict)
+    metadata: Mapping[str, JSON] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class PhaseSummary:
+class PhaseSummary(NamedTuple):
     """A phase of a project: `key` is the file's stem, `order` says which comes first."""
 
     project: str
@@ -53,17 +54,15 @@ class PhaseSummary:
         return f"{self.project}/{self.key}"
 
 
-@dataclass(frozen=True, slots=True)
-class BindingSummary:
+class BindingSummary(NamedTuple):
     """A workflow of a task: which template it binds, with which parameters."""
 
     name: str
     template: str
-    parameters: Mapping[str, JSON] = field(default_factory=dict)
+    parameters: Mapping[str, JSON] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class TaskSummary:
+class TaskSummary(NamedTuple):
     """A task without its description. `due` is an ISO date."""
 
     id: str
@@ -77,12 +76,11 @@ class TaskSummary:
     due: str | None = None
     labels: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()
-    metadata: Mapping[str, JSON] = field(default_factory=dict)
+    metadata: Mapping[str, JSON] = {}
     workflows: tuple[BindingSummary, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class TemplateSummary:
+class TemplateSummary(NamedTuple):
     """A workflow template: `name` is what bindings call it; `parameters` are the specs of its file, by name.
 
     `calls` holds the templates that its steps call, each with the position of the first such step.
@@ -95,12 +93,11 @@ class TemplateSummary:
     description: str = ""
     category: str | None = None
     tags: tuple[str, ...] = ()
-    parameters: Mapping[str, Mapping[str, JSON]] = field(default_factory=dict)
-    calls: Mapping[str, int] = field(default_factory=dict)
+    parameters: Mapping[str, Mapping[str, JSON]] = {}
+    calls: Mapping[str, int] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class BrokenFile:
+class BrokenFile(NamedTuple):
     """A file that could not be read as what it should be; `id` is its stem, `project` its folder below tasks/."""
 
     path: str

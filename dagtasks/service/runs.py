@@ -5,14 +5,14 @@ from __future__ import annotations
 import getpass
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dagtasks.errors import Conflict, InvalidInput, InvalidProject, NotFound
 from dagtasks.language.parameters import merge
 from dagtasks.model.run import RunEvent, RunRecord, StepRecord
-from dagtasks.model.summary import TaskSummary
+from dagtasks.model.summary import PhaseSummary, ProjectSummary, TaskSummary
 from dagtasks.model.template import Template
 from dagtasks.model.values import RunState
 from dagtasks.planning.index import Index
@@ -143,8 +143,8 @@ def _scope(project: Project, index: Index, task: TaskSummary | None, run: dict[s
     return scope
 
 
-def _plain(row: Any) -> dict[str, Any]:
-    data = asdict(row)
+def _plain(row: ProjectSummary | PhaseSummary | TaskSummary) -> dict[str, Any]:
+    data = row._asdict()
     data.pop("workflows", None)
     return json.loads(json.dumps(data))  # type: ignore[no-any-return]
 

@@ -272,11 +272,11 @@ def hostile_data(text: str) -> BoardData:
         workflows={"check": {"template": line, "parameters": {line: text}, "run_on": [line]}},
     )
     known = sample_data()
-    row = replace(known.index.tasks["web-7k2m9q"], name=line, assignee=line, labels=(line,), depends_on=(line,))
-    web = replace(known.index.projects["web"], name=line, description=text, metadata={line: text})
-    phase = replace(known.index.phases["web/build"], name=line, description=text)
-    template = replace(
-        known.index.templates["basic_task"], description=text, category=line, tags=(line,), version=line, calls=(line,)
+    row = known.index.tasks["web-7k2m9q"]._replace(name=line, assignee=line, labels=(line,), depends_on=(line,))
+    web = known.index.projects["web"]._replace(name=line, description=text, metadata={line: text})
+    phase = known.index.phases["web/build"]._replace(name=line, description=text)
+    template = known.index.templates["basic_task"]._replace(
+        description=text, category=line, tags=(line,), version=line, calls=(line,)
     )
     index = replace(
         known.index,

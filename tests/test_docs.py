@@ -278,7 +278,7 @@ def test_what_is_refused_by_name_is_listed() -> None:
 def test_every_function_and_enumeration_is_listed() -> None:
     text = sections(TEMPLATE_FILE)["Expressions"]
     table = text[text.index("| functions |") :]
-    assert {word.partition("(")[0] for word in WORD.findall(table)} - {"if", "command", "url"} == set(ALL_FUNCTIONS)
+    assert {word.partition("(")[0] for word in WORD.findall(table)} - {"if", "command"} == set(ALL_FUNCTIONS)
     for words, page in (
         (values.Status, TASK_FILE),
         (values.Priority, TASK_FILE),

@@ -31,7 +31,7 @@ def _completer(find: Callable[[Path], Iterable[str]]) -> Complete:
 def _ids(root: Path, kind: str) -> Iterator[str]:
     from dagtasks.store.layout import place, walk
 
-    found = (place(entry.path) for entry in walk(root))
+    found = (place(path) for path, _ in walk(root))
     return (one.id if kind != "phase" else f"{one.project}/{one.id}" for one in found if one and one.kind == kind)
 
 

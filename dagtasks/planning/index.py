@@ -100,8 +100,12 @@ def _only(kinds: Mapping[type, list[Row]], kind: type[T]) -> list[T]:
 
 
 def _by(kinds: Mapping[type, list[Row]], kind: type[R], key: Callable[[R], str]) -> dict[str, R]:
-    rows = sorted(_only(kinds, kind), key=lambda row: (key(row), row.path), reverse=True)
-    return dict(sorted({key(row): row for row in rows}.items()))
+    found: dict[str, R] = {}
+    for row in _only(kinds, kind):
+        other = found.setdefault(key(row), row)
+        if row.path < other.path:
+            found[key(row)] = row
+    return {name: found[name] for name in sorted(found)}
 
 
 def _begins(task_id: str, text: str) -> bool:

@@ -7,8 +7,6 @@ bound). The C parser makes this fast; without libyaml it is about ten times slow
 from __future__ import annotations
 
 import errno
-import os
-import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -44,10 +42,10 @@ from dagtasks.store.dialect import (
     token_faults,
     without_tab_errors,
 )
+from dagtasks.store.files import MAX_BYTES, read_file
 from dagtasks.store.nodes import EventParser, Node, Place, compose, locate, place_in_scalar
 from dagtasks.store.scalars import WORDS, UnfitNumber, resolve, shorten
 
-MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 32
 MAX_NODES = 20_000
 MAX_PROBLEMS = 50
@@ -139,7 +137,7 @@ def read_document(file: Path, path: str) -> Document:
     The last part of the path is not followed when it is a symbolic link, and at most 1 MiB is read.
     """
     try:
-        return parse_document(_read_bytes(file), path)
+        return parse_document(read_file(file), path)
     except OSError as error:
         return _refused(path, "DT101", *_reason(error))
 
@@ -151,18 +149,6 @@ def parse_document(content: bytes, path: str) -> Document:
     data, faults = _parse(content)
     problems = tuple(Problem(path, *fault) for fault in sorted(set(faults))[:MAX_PROBLEMS])
     return Document(path, content, None if problems else data, problems)
-
-
-def _read_bytes(file: Path) -> bytes:
-    # Without O_NONBLOCK a named pipe in a task folder would hang every command.
-    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file")
-        with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            return stream.read(MAX_BYTES + 1)
-    finally:
-        os.close(descriptor)
 
 
 def _refused(path: str, code: str, message: str, hint: str) -> Document:

@@ -1,14 +1,14 @@
-"""The one writer of files, and the lock of the repository.
+"""Reading and writing whole files, and the lock of the repository.
 
 A file is always the old or the new version: temp file beside it, fsync, rename, fsync of the folder.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import random
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -16,6 +16,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dagtasks.errors import Conflict, DagtasksError, LockTimeout
+
+MAX_BYTES = 1024 * 1024
+"""No file of tasks or templates is larger."""
 
 LOCK_HELD = "DAGTASKS_LOCK_HELD"
 """Set in the environment of what runs under the lock (git's hooks), which then does not wait for it."""
@@ -28,6 +31,27 @@ class WriteError(DagtasksError):
 
     exit_code = 8
     status = 500
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a regular file, of a larger one the first `MAX_BYTES` + 1. Raises `OSError`.
+
+    The last part of the path is not followed when it is a symlink.
+    """
+    # Without O_NONBLOCK a named pipe in a task folder would hang every command.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        # A buffer of the largest size for each small file would cost more than the reading.
+        size = min(found.st_size, MAX_BYTES) + 1
+        content = b""
+        while len(content) <= MAX_BYTES and (more := os.read(descriptor, min(size, MAX_BYTES + 1 - len(content)))):
+            content += more
+        return content
+    finally:
+        os.close(descriptor)
 
 
 def write_file(path: Path, content: bytes, *, mode: int | None = None) -> None:
@@ -47,7 +71,7 @@ def write_file(path: Path, content: bytes, *, mode: int | None = None) -> None:
 
 def write_temp(path: Path, content: bytes, *, mode: int | None = None) -> Path:
     """A new file beside the path that holds the content, on disk, with the mode that the path has. Raises as above."""
-    temp = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    temp = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _fill(temp, content, _mode_of(path) if mode is None else mode)

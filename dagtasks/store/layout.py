@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -93,28 +93,32 @@ def _check_task_id(found: Place) -> Finding | None:
     return None
 
 
-class Entry(NamedTuple):
-    """A file below `tasks/` or `templates/`, or a symlink there."""
+def walk(root: Path, on_error: Callable[[str, OSError], None] | None = None) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """All files and symlinks below `tasks/` and `templates/`, each with its path relative to the root, in no order.
 
-    path: str
-    is_symlink: bool
-
-
-def walk(root: Path) -> Iterator[Entry]:
-    """All files below `tasks/` and `templates/`, in no order; folders that begin with a dot are left out."""
+    Folders that begin with a dot are left out. A folder that cannot be read is told to `on_error` and passed over.
+    """
     waiting = [name for name in (TASKS, TEMPLATES) if (root / name).is_dir()]
     while waiting:
         folder = waiting.pop()
-        with os.scandir(root / folder) as entries:
-            for entry in entries:
-                path = f"{folder}/{entry.name}"
-                if entry.is_symlink():
-                    yield Entry(path, is_symlink=True)
-                elif entry.is_dir(follow_symlinks=False):
-                    if not entry.name.startswith("."):
-                        waiting.append(path)
-                else:
-                    yield Entry(path, is_symlink=False)
+        for entry in _list(root, folder, on_error):
+            path = f"{folder}/{entry.name}"
+            if not entry.is_dir(follow_symlinks=False):
+                yield path, entry
+            elif not entry.name.startswith("."):
+                waiting.append(path)
+
+
+def _list(root: Path, folder: str, on_error: Callable[[str, OSError], None] | None) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(f"{root}/{folder}") as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []  # removed since its parent was listed
+    except OSError as error:
+        if on_error:
+            on_error(folder, error)
+        return []
 
 
 def check_symlink(path: str) -> Finding:

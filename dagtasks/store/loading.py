@@ -2,74 +2,193 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagtasks.errors import Finding, InvalidProject, Problem
-from dagtasks.model.fields import findings_of
-from dagtasks.model.summary import BrokenFile, PhaseSummary, ProjectSummary, TaskSummary
-from dagtasks.model.task import Task
+from dagtasks.model.names import TASK_ID_PATTERN
+from dagtasks.model.summary import TaskSummary
 from dagtasks.planning.index import Index, Row, build_index
-from dagtasks.planning.links import check_links, find_duplicates
-from dagtasks.store.documents import Document, read_document
-from dagtasks.store.layout import TASKS, Entry, Kind, Place, check_place, check_symlink, place, walk
-from dagtasks.store.rows import Reading, read_row
+from dagtasks.store.cache import Cache, Verdict
+from dagtasks.store.layout import TASKS, Kind, place, walk
+from dagtasks.store.reading import look_at, read_files, scan
+from dagtasks.store.records import Packed, Record, pack, unpack_problem, unpack_row
+
+if TYPE_CHECKING:
+    from dagtasks.model.task import Task
+    from dagtasks.store.documents import Document
 
 
-def load_index(root: Path) -> Index:
+def load_index(root: Path, cache: Cache) -> Index:
     """The index of the work tree at `root`, with the problems of all files and of the links between them."""
-    readings = [reading for entry in sorted(walk(root)) if (reading := _read_entry(root, entry))]
-    rows = [reading.row for reading in readings]
-    problems = [problem for reading in readings for problem in reading.problems]
-    return link(root, rows, problems)
+    found = scan(root)
+    records = read_files(root, cache, found, cache.records())
+    rows = [unpack_row(record.row) for record in records.values() if record.row]
+    index = build_index(rows, [*found.problems, *_own_problems(records)])
+    links = _judge(root, cache, _Tree(index, rows, records))
+    return replace(index, problems=tuple(sorted([*index.problems, *map(unpack_problem, links)])))
 
 
-def link(root: Path, rows: list[Row], problems: list[Problem]) -> Index:
-    """The index of the rows; what is wrong between files is added, with its line and column."""
-    problems = [*problems, *_missing_projects(rows)]
-    index = build_index(rows, problems)
-    duplicates = find_duplicates(rows)
-    by_path: dict[str, list[Finding]] = {}
-    for path, finding in check_links(index, duplicates):
-        by_path.setdefault(path, []).append(finding)
-    found = [p for path, findings in by_path.items() for p in read_document(root / path, path).problems_for(findings)]
-    return build_index(rows, [*problems, *found]) if found else index
+def _own_problems(records: Mapping[str, Record]) -> Iterator[Problem]:
+    return (unpack_problem(problem) for record in records.values() for problem in record.problems)
 
 
-def _read_entry(root: Path, entry: Entry) -> Reading | None:
-    found = place(entry.path)
-    if entry.is_symlink:
-        return _refused(found, entry.path, check_symlink(entry.path))
-    if found is None:
-        return None
-    wrong = check_place(found)
-    if wrong:
-        return _refused(found, entry.path, wrong)
-    return read_row(found, read_document(root / entry.path, entry.path))
+# -- what is wrong between files ------------------------------------------------------------------------------------
 
 
-def _refused(found: Place | None, path: str, finding: Finding) -> Reading:
-    """A file that is refused for where or what it is; its content is not looked at."""
-    problem = Problem(path, 0, 0, finding.code, finding.message, finding.hint, finding.severity)
-    kind = found.kind if found else "other"
-    return Reading(BrokenFile(path, kind, Path(path).stem, found.project if found else None), [problem])
+class _Tree(NamedTuple):
+    """All that was read. `rows` also has what the index leaves out because its id is taken."""
+
+    whole: Index
+    rows: Sequence[Row]
+    records: Mapping[str, Record]
 
 
-def _missing_projects(rows: Iterable[Row]) -> Iterator[Problem]:
+def _judge(root: Path, cache: Cache, tree: _Tree) -> Sequence[Packed]:
+    """The problems between the files, packed: as they were found the last time when no file has changed."""
+    fingerprint = _fingerprint(tree.records)
+    last = cache.verdict()
+    if last and last.fingerprint == fingerprint:
+        return last.problems
+    placed = _place_findings(root, tree, last.placed if last else {})
+    problems = (*map(pack, _missing_projects(tree.whole)), *placed.values())
+    cache.store_verdict(Verdict(fingerprint, problems, placed))
+    return problems
+
+
+def _fingerprint(records: Mapping[str, Record]) -> bytes:
+    """Stands for all paths and contents. A sum, so that their order does not count and nothing has to be sorted."""
+    return b"%d" % sum(int.from_bytes(record.digest) for record in records.values())
+
+
+def _missing_projects(index: Index) -> Iterator[Problem]:
     """A problem for each folder that has tasks or phases and no `project.yaml`."""
-    rows = list(rows)
-    known = {row.key for row in rows if isinstance(row, ProjectSummary)}
-    known |= {row.project for row in rows if isinstance(row, BrokenFile) and row.kind == Kind.PROJECT and row.project}
-    used = {row.project for row in rows if isinstance(row, TaskSummary | PhaseSummary)}
+    known = index.projects.keys() | {file.project for file in index.broken if file.kind == Kind.PROJECT}
+    used = {task.project for task in index.tasks.values()} | {phase.project for phase in index.phases.values()}
     for key in sorted(used - known):
         hint = f"dagtasks project create {key} --name NAME"
         yield Problem(f"{TASKS}/{key}/project.yaml", 0, 0, "DT201", f"project {key} has no project.yaml", hint)
 
 
+def _place_findings(root: Path, tree: _Tree, known: Mapping[Packed, Packed]) -> dict[Packed, Packed]:
+    """What is wrong between the files, with line and column; only where these are not known a file is read for them.
+
+    The keys are the finding, with the path and the digest of its file.
+    """
+    from dagtasks.planning.links import check_links, find_duplicates
+    from dagtasks.store.documents import read_document
+
+    wanted: dict[str, dict[Packed, Finding]] = {}
+    for path, finding in check_links(tree.whole, find_duplicates(tree.rows)):
+        wanted.setdefault(path, {})[path, tree.records[path].digest, pack(finding)] = finding
+    placed: dict[Packed, Packed] = {}
+    for path, findings in wanted.items():
+        if known.keys() >= findings.keys():
+            placed.update({key: known[key] for key in findings})
+        else:
+            problems = read_document(root / path, path).problems_for(findings.values())
+            placed.update(zip(findings, map(pack, problems), strict=True))
+    return placed
+
+
+# -- one task -------------------------------------------------------------------------------------------------------
+
+
+def load_around(root: Path, text: str, cache: Cache) -> Index:
+    """The part of the index that one task needs: itself, what it depends on, and the phases of its project.
+
+    No other file is looked at. Where the text does not lead to exactly one file this is the whole index, which knows
+    what to say about that.
+    """
+    paths = _find_task_files(root, text)
+    if len(paths) != 1:
+        return load_index(root, cache)
+    records = _read_paths(root, cache, paths)
+    for row in [unpack_row(record.row) for record in records.values() if record.row]:
+        if isinstance(row, TaskSummary):
+            records |= _read_paths(root, cache, [*_files_of(root, row.depends_on), *_phase_files(root, row.project)])
+    return build_index([unpack_row(record.row) for record in records.values() if record.row], _own_problems(records))
+
+
+def _read_paths(root: Path, cache: Cache, paths: Collection[str]) -> dict[str, Record]:
+    return read_files(root, cache, look_at(root, paths), cache.records(paths))
+
+
+def _find_task_files(root: Path, text: str) -> list[str]:
+    """The files of tasks whose id the text says: a whole id, the part after the dash, or a beginning of either."""
+    if usual := _usual_files(root, text):
+        return usual
+    found = [path for path, entry in walk(root) if _begins(entry.name, text) and _is_task(path)]
+    return [path for path in found if Path(path).stem.partition("-")[2] == text] or found
+
+
+def _begins(name: str, text: str) -> bool:
+    return name.startswith(text) or name.partition("-")[2].startswith(text)
+
+
+def _is_task(path: str) -> bool:
+    found = place(path)
+    return found is not None and found.kind is Kind.TASK
+
+
+def _usual_files(root: Path, text: str) -> list[str]:
+    """The files with that whole id where `task create` puts them; those are found without a walk."""
+    if not re.fullmatch(TASK_ID_PATTERN, text):
+        return []
+    folder = f"{TASKS}/{text.partition('-')[0]}"
+    deeper = f"{folder}/{text[-2:]}"
+    if any((root / path).is_symlink() for path in (folder, deeper)):
+        return []
+    return [path for path in (f"{folder}/{text}.yaml", f"{deeper}/{text}.yaml") if os.path.lexists(root / path)]
+
+
+def _files_of(root: Path, ids: Collection[str]) -> list[str]:
+    """The files of the tasks with these ids."""
+    usual = {name: _usual_files(root, name) for name in ids}
+    left = {f"{name}.yaml" for name, paths in usual.items() if not paths}
+    elsewhere = [path for path, entry in walk(root) if entry.name in left and _is_task(path)] if left else []
+    return [*(path for paths in usual.values() for path in paths), *elsewhere]
+
+
+def _phase_files(root: Path, project: str) -> list[str]:
+    folder = f"{TASKS}/{project}/phases"
+    if (root / folder).is_symlink() or not (root / folder).is_dir():
+        return []
+    return [f"{folder}/{name}" for name in os.listdir(root / folder)]  # noqa: PTH208 - names are what is wanted
+
+
+def load_details(root: Path, path: str, cache: Cache) -> dict[str, Any]:
+    """What no row holds of the task in that file: `description`, and `workflows` with all that they bind.
+
+    Raises `InvalidProject` when the file is wrong.
+    """
+    record = _read_paths(root, cache, [path]).get(path)
+    text = cache.detail(path, record.digest) if record else None
+    if text is None:
+        text = _read_details(root, path)
+    details: dict[str, Any] = json.loads(text)
+    return details
+
+
+def _read_details(root: Path, path: str) -> str:
+    from dagtasks.store.documents import read_document
+    from dagtasks.store.rows import details_of
+
+    return json.dumps(details_of(read_task(read_document(root / path, path))))
+
+
 def read_task(document: Document) -> Task:
     """The task that the document says. Raises `InvalidProject` with its problems."""
+    from pydantic import ValidationError
+
+    from dagtasks.model.fields import findings_of
+    from dagtasks.model.task import Task
+
     if document.data is None:
         raise InvalidProject(f"{document.path} cannot be read", problems=document.problems)
     try:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from functools import cached_property
-from hashlib import sha1
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +18,21 @@ from dagtasks.store.layout import DEFAULT_SETTINGS, ENGINE_SETTINGS, ENV_FILE, T
 if TYPE_CHECKING:
     from dagtasks.model.task import Task
     from dagtasks.planning.index import Index
+    from dagtasks.store.cache import Cache
     from dagtasks.store.documents import Document
     from dagtasks.store.runs import RunStore
 
 
 class Project:
-    """The repository at `root`. Nothing is kept between calls: each `load` sees the files as they are now."""
+    """The repository at `root`. Nothing is kept between calls: each `load` sees the files as they are now.
 
-    def __init__(self, root: Path, overrides: Mapping[str, object] | None = None) -> None:
+    With `use_cache` False every file is read, whatever the cache says, and the cache stays as it is.
+    """
+
+    def __init__(self, root: Path, overrides: Mapping[str, object] | None = None, *, use_cache: bool = True) -> None:
         self.root = root
         self._overrides = dict(overrides or {})
+        self._use_cache = use_cache
 
     @cached_property
     def git(self) -> Git | None:
@@ -43,6 +47,8 @@ class Project:
 
     def blob_id(self, content: bytes) -> str:
         """Git's id of the bytes; outside of Git the one that a repository of its default kind would give."""
+        from hashlib import sha1
+
         if self.git:
             return self.git.blob_id(content)
         return sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
@@ -57,7 +63,7 @@ class Project:
     def with_settings(self, **overrides: object) -> Project:
         """The same repository, with settings that came with the command (dots as `__`) put above all others."""
         given = {name.replace("__", "."): value for name, value in overrides.items() if value is not None}
-        return Project(self.root, {**self._overrides, **given})
+        return Project(self.root, {**self._overrides, **given}, use_cache=self._use_cache)
 
     def lock(self, what: str) -> AbstractContextManager[None]:
         """The lock under which files of the repository are changed; `what` names the command for others."""
@@ -115,10 +121,37 @@ class Project:
     # -- what the files say -------------------------------------------------------------------------------------
 
     def load(self) -> Index:
-        """Everything below `tasks/` and `templates/`, with every problem of every file. Files are read once."""
+        """Everything below `tasks/` and `templates/`, with every problem of every file.
+
+        Only files that changed since the last time are read.
+        """
         from dagtasks.store.loading import load_index
 
-        return load_index(self.root)
+        with self._cache() as cache:
+            return load_index(self.root, cache)
+
+    def load_around(self, task: str) -> Index:
+        """The part of the index that shows one task: itself, what it depends on, the phases of its project.
+
+        It is found by its id, the part after the dash or a beginning of either, without looking at other files. The
+        whole index when there is no such task, or more than one.
+        """
+        from dagtasks.store.loading import load_around
+
+        with self._cache() as cache:
+            return load_around(self.root, task, cache)
+
+    def load_details(self, path: str) -> dict[str, Any]:
+        """`description` and `workflows` of the task in that file. Raises `InvalidProject` when the file is wrong."""
+        from dagtasks.store.loading import load_details
+
+        with self._cache() as cache:
+            return load_details(self.root, path, cache)
+
+    def _cache(self) -> AbstractContextManager[Cache]:
+        from dagtasks.store.cache import Cache, find_cache
+
+        return closing(Cache(find_cache(self.root, self.git) if self.git and self._use_cache else None))
 
     def load_valid(self) -> Index:
         """The index; raises `InvalidProject` with all problems when any file is wrong."""
@@ -147,7 +180,7 @@ class Project:
         return document.data
 
 
-def find_project(start: Path) -> Project:
+def find_project(start: Path, *, use_cache: bool = True) -> Project:
     """The repository whose root is the nearest folder upwards that has `tasks/` or `config/default.yaml`.
 
     Raises `ProjectNotFound`.
@@ -157,7 +190,7 @@ def find_project(start: Path) -> Project:
         raise ProjectNotFound(f"there is no folder {start}")
     for folder in (start, *start.parents):
         if (folder / TASKS).is_dir() or (folder / DEFAULT_SETTINGS).is_file():
-            return Project(folder)
+            return Project(folder, use_cache=use_cache)
     raise ProjectNotFound(
         f"no folder from {start} upwards has tasks/ or {DEFAULT_SETTINGS}",
         hint="make this repository ready with `dagtasks init`, or say where it is with -C PATH",

@@ -7,15 +7,17 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from dagtasks.errors import Finding, Problem, Severity
-from dagtasks.model.fields import FileModel, find_unknown_keys, findings_of
+from dagtasks.errors import Finding, Problem
+from dagtasks.model.fields import find_unknown_keys, findings_of
 from dagtasks.model.project import Phase, Project
 from dagtasks.model.summary import BindingSummary, BrokenFile, PhaseSummary, ProjectSummary, TaskSummary
 from dagtasks.model.task import Task
 from dagtasks.planning.index import Row
-from dagtasks.planning.template import check_template
 from dagtasks.store.documents import Document
 from dagtasks.store.layout import Kind, Place
+
+Details = Mapping[str, Any]
+"""The parts of a task that lists do without: `description`, and `workflows` with all that they bind."""
 
 CODES = {
     "DT129": "A key in the file contradicts where the file lies: a task's id is its file name, its project the folder. "
@@ -25,54 +27,57 @@ CODES = {
 
 
 class Reading(NamedTuple):
-    """What a file gave: a row (a `BrokenFile` when it is wrong), and its problems."""
+    """What a file gave: a row (a `BrokenFile` when it is wrong), its problems, and of a task what no row holds."""
 
     row: Row
     problems: list[Problem]
+    details: Details | None = None
 
 
 def read_row(found: Place, document: Document) -> Reading:
     """The row of the file at that place; every problem of the file is found at once."""
     if document.data is None:
         return Reading(_broken(found), list(document.problems))
-    row, findings = _ROWS[found.kind](found, document.data)
-    problems = [*document.problems, *document.problems_for(findings)]
-    is_broken = row is None or any(problem.severity is Severity.ERROR for problem in document.problems)
-    return Reading(_broken(found) if is_broken or row is None else row, problems)
+    row, findings, details = _ROWS[found.kind](found, document.data)
+    problems = document.problems_for(findings)
+    return Reading(row, problems, details) if row is not None else Reading(_broken(found), problems)
 
 
 def _broken(found: Place) -> BrokenFile:
     return BrokenFile(found.path, found.kind, found.id, found.project)
 
 
-Result = tuple[Row | None, list[Finding]]
+class _Result(NamedTuple):
+    row: Row | None
+    findings: list[Finding]
+    details: Details | None = None
 
 
-def _read_project(found: Place, data: Mapping[str, Any]) -> Result:
+def _read_project(found: Place, data: Mapping[str, Any]) -> _Result:
     try:
         project = Project.model_validate(data)
     except ValidationError as error:
-        return None, findings_of(error)
+        return _Result(None, findings_of(error))
     row = ProjectSummary(found.id, project.name, found.path, project.description, project.metadata)
     later = [key for key in ("triggers", "gates") if data.get(key)]
-    return row, [*find_unknown_keys(project), *(_not_yet((key,)) for key in later)]
+    return _Result(row, [*find_unknown_keys(project), *(_not_yet((key,)) for key in later)])
 
 
-def _read_phase(found: Place, data: Mapping[str, Any]) -> Result:
+def _read_phase(found: Place, data: Mapping[str, Any]) -> _Result:
     try:
         phase = Phase.model_validate(data)
     except ValidationError as error:
-        return None, findings_of(error)
+        return _Result(None, findings_of(error))
     row = PhaseSummary(found.project or "", found.id, phase.name, found.path, phase.description, phase.order)
-    return row, find_unknown_keys(phase)
+    return _Result(row, find_unknown_keys(phase))
 
 
-def _read_task(found: Place, data: Mapping[str, Any]) -> Result:
+def _read_task(found: Place, data: Mapping[str, Any]) -> _Result:
     try:
         task = Task.model_validate(data)
     except ValidationError as error:
-        return None, findings_of(error)
-    return summarise_task(found, task), list(_check_task(found, task, data))
+        return _Result(None, findings_of(error))
+    return _Result(summarise_task(found, task), list(_check_task(found, task, data)), details_of(task))
 
 
 def summarise_task(found: Place, task: Task) -> TaskSummary:
@@ -96,6 +101,12 @@ def summarise_task(found: Place, task: Task) -> TaskSummary:
     )
 
 
+def details_of(task: Task) -> Details:
+    """What the row of the task does not hold."""
+    workflows = {name: binding.model_dump(mode="json") for name, binding in task.workflows.items()}
+    return {"description": task.description, "workflows": workflows}
+
+
 def _check_task(found: Place, task: Task, data: Mapping[str, Any]) -> Iterator[Finding]:
     for key, right in (("id", found.id), ("project", found.project)):
         if key in data:
@@ -112,15 +123,16 @@ def _not_yet(loc: tuple[str | int, ...]) -> Finding:
     return Finding(loc, "DT130", f"`{loc[-1]}` does nothing in this version", "remove it for now", on_key=True)
 
 
-def _read_template(found: Place, data: Mapping[str, Any]) -> Result:
-    return check_template(found.path, data)
+def _read_template(found: Place, data: Mapping[str, Any]) -> _Result:
+    # The template language is a large import that files of tasks do without.
+    from dagtasks.planning.template import check_template
+
+    return _Result(*check_template(found.path, data))
 
 
-_ROWS: dict[Kind, Callable[[Place, Mapping[str, Any]], Result]] = {
+_ROWS: dict[Kind, Callable[[Place, Mapping[str, Any]], _Result]] = {
     Kind.PROJECT: _read_project,
     Kind.PHASE: _read_phase,
     Kind.TASK: _read_task,
     Kind.TEMPLATE: _read_template,
 }
-
-MODELS: dict[Kind, type[FileModel]] = {Kind.PROJECT: Project, Kind.PHASE: Phase, Kind.TASK: Task}

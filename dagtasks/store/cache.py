@@ -1,0 +1,193 @@
+"""The cache: what files gave when they were last read, in SQLite, so that a command reads only what changed.
+
+It may be deleted at any time, and is: whatever is wrong with it, it is made anew, and no command ever fails for it.
+A cache that another process writes at the moment, or that may not be written, is simply not written.
+"""
+
+from __future__ import annotations
+
+import marshal
+import sqlite3
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from dagtasks import __version__
+from dagtasks.store.git import Git
+from dagtasks.store.records import Packed, Record
+
+SCHEMA = 1
+"""Counted up whenever rows, problems or tables change their form."""
+
+_VERSION = crc32(f"{SCHEMA} {__version__} {sys.implementation.cache_tag}".encode()) & 0x7FFF_FFFF
+_WAIT_SECONDS = 0.25
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS file (path TEXT PRIMARY KEY, record BLOB, seal INTEGER) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS detail (path TEXT PRIMARY KEY, digest BLOB, text TEXT) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS verdict (only INTEGER PRIMARY KEY, value BLOB, seal INTEGER)",
+    f"PRAGMA user_version = {_VERSION}",
+)
+_WRONG = (sqlite3.Error, ValueError, EOFError, TypeError)
+_TRANSIENT = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+
+
+class Verdict(NamedTuple):
+    """What is wrong between the files that the fingerprint stands for; all packed.
+
+    `placed` holds those of the problems that have a place in a file, by the finding that each was made from and the
+    digest of the file: so that no place has to be looked for twice.
+    """
+
+    fingerprint: bytes
+    problems: tuple[Packed, ...]
+    placed: Mapping[Packed, Packed]
+
+
+class Cache:
+    """The cache in the file at `path`; without a path one that is always empty. Close it after use."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def records(self, paths: Collection[str] | None = None) -> dict[str, Record]:
+        """What is known about the files at these paths, or about all."""
+        with self._guard():
+            if database := self._open():
+                return {path: Record._make(_unseal(*sealed)) for path, *sealed in _select(database, paths)}
+        return {}
+
+    def detail(self, path: str, digest: bytes) -> str | None:
+        """The rest of the file with that digest, as it was stored."""
+        with self._guard():
+            if database := self._open():
+                sql = "SELECT text FROM detail WHERE path = ? AND digest = ?"
+                found = database.execute(sql, (path, digest)).fetchone()
+                return str(found[0]) if found else None
+        return None
+
+    def verdict(self) -> Verdict | None:
+        """The last verdict that was stored."""
+        with self._guard():
+            if database := self._open():
+                found = database.execute("SELECT value, seal FROM verdict").fetchone()
+                return Verdict._make(_unseal(*found)) if found else None
+        return None
+
+    def store(self, records: Mapping[str, Record], details: Mapping[str, str], gone: Collection[str] = ()) -> None:
+        """Keep these records and details, and forget the files that are gone."""
+        with self._guard():
+            if database := self._begin():
+                for table in ("file", "detail"):
+                    database.executemany(f"DELETE FROM {table} WHERE path = ?", [(path,) for path in gone])  # noqa: S608
+                rows = ((path, *_seal(tuple(record))) for path, record in records.items() if _is_text(path))
+                database.executemany("INSERT OR REPLACE INTO file VALUES (?, ?, ?)", rows)
+                texts = ((path, records[path].digest, text) for path, text in details.items())
+                database.executemany("INSERT OR REPLACE INTO detail VALUES (?, ?, ?)", texts)
+                database.execute("COMMIT")
+
+    def store_verdict(self, verdict: Verdict) -> None:
+        """Keep the verdict instead of the last one."""
+        with self._guard():
+            if database := self._begin():
+                database.execute("INSERT OR REPLACE INTO verdict VALUES (1, ?, ?)", _seal(tuple(verdict)))
+                database.execute("COMMIT")
+
+    def now(self, device: int) -> int | None:
+        """The time in nanoseconds by the clock that stamps files; None when that of the device is not to be had."""
+        if self._path is None:
+            return None
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.touch()
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns if found.st_dev == device else None
+
+    def _open(self) -> sqlite3.Connection | None:
+        """The database, if there is one that this version of dagtasks wrote."""
+        if self._connection is None and self._path is not None and self._path.exists():
+            self._connect(self._path)
+            if self._version() not in (0, _VERSION):
+                raise sqlite3.DatabaseError("another version of dagtasks wrote the cache")
+        return self._connection if self._connection and self._version() else None
+
+    def _connect(self, path: Path) -> sqlite3.Connection:
+        self._connection = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None)
+        # What a power cut leaves may be garbage: seals tell, and the files are the truth.
+        self._connection.execute("PRAGMA synchronous = OFF")
+        return self._connection
+
+    def _version(self) -> int:
+        return int(self._connection.execute("PRAGMA user_version").fetchone()[0]) if self._connection else 0
+
+    def _begin(self) -> sqlite3.Connection | None:
+        """The database inside a transaction."""
+        if self._path is None:
+            return None
+        database = self._open() or self._connection or self._connect(self._path)
+        database.execute("BEGIN IMMEDIATE")
+        for statement in _TABLES:
+            database.execute(statement)
+        return database
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """What goes wrong ends the use of the cache; what is wrong in it ends the cache."""
+        try:
+            yield
+        except _WRONG as error:
+            path, self._path = self._path, None
+            self.close()
+            if path and getattr(error, "sqlite_errorcode", 0) & 0xFF not in _TRANSIENT:
+                _delete(path)
+
+
+def find_cache(root: Path, git: Git) -> Path:
+    """Where the cache of the root is: local to its work tree (what `git rev-parse --git-path` would say)."""
+    top = next(folder for folder in (root, *root.parents) if (folder / ".git").exists())
+    # Several roots can lie in one work tree.
+    name = f"cache-{crc32(bytes(root.relative_to(top))):08x}.db" if root != top else "cache.db"
+    return git.git_dir / "dagtasks" / name
+
+
+def _delete(path: Path) -> None:
+    # The journal first: rolled back into a new database it would ruin that.
+    for name in (f"{path.name}-journal", path.name):
+        with suppress(OSError):
+            path.with_name(name).unlink(missing_ok=True)
+
+
+def _select(database: sqlite3.Connection, paths: Collection[str] | None) -> Iterator[tuple[Any, ...]]:
+    sql = "SELECT path, record, seal FROM file"
+    if paths is None:
+        return iter(database.execute(sql))
+    found = (database.execute(f"{sql} WHERE path = ?", (path,)).fetchone() for path in paths)
+    return (row for row in found if row)
+
+
+def _is_text(path: str) -> bool:
+    """Whether SQLite can hold the path: names of files may be bytes that are no text."""
+    return not any("\ud800" <= character <= "\udfff" for character in path)
+
+
+def _seal(value: Packed) -> tuple[bytes, int]:
+    content = marshal.dumps(value)
+    return content, crc32(content)
+
+
+def _unseal(content: bytes, seal: int) -> Packed:
+    if crc32(content) != seal:
+        raise ValueError("the cache is damaged")
+    found: Packed = marshal.loads(content)  # noqa: S302 - sealed: it is what this version of dagtasks wrote
+    return found

@@ -1,0 +1,216 @@
+"""Reading the files of a work tree: those that changed since the cache saw them, and no others.
+
+YAML, models and digests are imported when a file has to be read: with a warm cache none is.
+"""
+
+from __future__ import annotations
+
+import json
+import marshal
+import os
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from dagtasks.errors import Finding, Problem
+from dagtasks.model.summary import BrokenFile
+from dagtasks.store.cache import Cache
+from dagtasks.store.files import read_file
+from dagtasks.store.layout import Place, check_place, check_symlink, place, walk
+from dagtasks.store.records import Key, Record, pack, pack_row
+
+FORK_ABOVE = 1000
+"""From so many files on, a second process reads half of them (threads would only take turns)."""
+
+YOUNG_NS = 2_000_000_000
+"""A file changed so shortly before the scan may change again without a new time stamp, so its key proves nothing."""
+
+
+class Scan(NamedTuple):
+    """The files of a work tree with their keys, and the problems of folders that cannot be read."""
+
+    keys: dict[str, Key | None]
+    problems: list[Problem]
+    begun: int
+
+
+class _Job(NamedTuple):
+    """A file to read; `old` is what the cache knows about it."""
+
+    path: str
+    key: Key | None
+    old: Record | None
+
+
+class _Fresh(NamedTuple):
+    path: str
+    record: Record
+    detail: str | None
+
+
+def scan(root: Path) -> Scan:
+    """All files that may be tasks, phases, projects or templates, and all symlinks, as they are now."""
+    problems: list[Problem] = []
+    begun = time.monotonic_ns()
+
+    def refuse(folder: str, error: OSError) -> None:
+        hint = "check that you may read it"
+        problems.append(Problem(folder, 0, 0, "DT101", f"the folder cannot be read: {error.strerror}", hint))
+
+    keys = {
+        path: _key(entry)
+        for path, entry in walk(root, refuse)
+        if path.endswith((".yaml", ".yml")) or entry.is_symlink()
+    }
+    return Scan(keys, problems, begun)
+
+
+def look_at(root: Path, paths: Iterable[str]) -> Scan:
+    """The same for the files at these paths only; those that do not exist are left out."""
+    begun = time.monotonic_ns()
+    return Scan({path: _key(root / path) for path in paths if os.path.lexists(root / path)}, [], begun)
+
+
+def _key(file: os.DirEntry[str] | Path) -> Key | None:
+    try:
+        found = file.stat(follow_symlinks=False)
+    except OSError:
+        return None  # gone or forbidden: reading it will tell
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+def read_files(root: Path, cache: Cache, found: Scan, known: dict[str, Record]) -> dict[str, Record]:
+    """The record of each file of the scan: the known one where that still holds, else a new one, which is stored."""
+    gone = [path for path in known if path not in found.keys]
+    jobs = [
+        _Job(path, key, known.get(path))
+        for path, key in found.keys.items()
+        if key is None or path not in known or known[path].key != key
+    ]
+    for path in gone:
+        del known[path]
+    if not jobs and not gone:
+        return known
+    fresh = _read_all(root, jobs)
+    trusted = _trusted_before(root, cache, found.begun)
+    records = {path: _without_young_key(record, trusted) for path, record, _ in fresh}
+    changed = {path: record for path, record in records.items() if known.get(path) != record}
+    if changed or gone:
+        cache.store(changed, {path: detail for path, _, detail in fresh if detail is not None}, gone)
+    return {**known, **records}
+
+
+def _trusted_before(root: Path, cache: Cache, begun: int) -> int:
+    """The time stamp before which a file must have been changed for its key to be proof; 0 when none is."""
+    elapsed = time.monotonic_ns() - begun
+    now = cache.now((root / "tasks").stat().st_dev) if (root / "tasks").is_dir() else None
+    return now - elapsed - YOUNG_NS if now is not None else 0
+
+
+def _without_young_key(record: Record, trusted: int) -> Record:
+    key = record.key
+    return record._replace(key=None) if key and max(key[1], key[2]) >= trusted else record
+
+
+# -- reading, in one process or in two ------------------------------------------------------------------------------
+
+
+def _read_all(root: Path, jobs: Sequence[_Job]) -> list[_Fresh]:
+    # Forking a process that has threads can leave locks held for ever.
+    if len(jobs) < FORK_ABOVE or threading.active_count() > 1 or len(os.sched_getaffinity(0)) < 2:
+        return [_read(root, job) for job in jobs]
+    _import_readers()
+    return _read_in_two(root, jobs[::2], jobs[1::2])
+
+
+def _import_readers() -> None:
+    """Import what reading needs before there are two processes that would each do it."""
+    import dagtasks.store.rows  # noqa: F401
+
+
+def _read_in_two(root: Path, mine: Sequence[_Job], theirs: Sequence[_Job]) -> list[_Fresh]:
+    receiver, sender = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(receiver)
+        _answer(root, theirs, sender)
+    try:
+        os.close(sender)
+        with os.fdopen(receiver, "rb") as stream:
+            fresh = [_read(root, job) for job in mine]
+            answer = stream.read()
+    finally:
+        os.waitpid(child, 0)
+    return fresh + (_understand(answer) or [_read(root, job) for job in theirs])
+
+
+def _answer(root: Path, jobs: Sequence[_Job], sender: int) -> NoReturn:
+    """What the second process does. It must not leave the way it came: the stack above it is its parent's."""
+    try:
+        fresh = [_read(root, job) for job in jobs]
+        with os.fdopen(sender, "wb") as stream:
+            stream.write(marshal.dumps([(path, tuple(record), detail) for path, record, detail in fresh]))
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def _understand(answer: bytes) -> list[_Fresh]:
+    """What the second process read; nothing when it died."""
+    try:
+        found = marshal.loads(answer)  # noqa: S302 - it comes from our own child
+    except (EOFError, ValueError, TypeError):
+        return []
+    return [_Fresh(path, Record._make(record), detail) for path, record, detail in found]
+
+
+def _read(root: Path, job: _Job) -> _Fresh:
+    """The record of the file. The old one stays while its bytes are the same."""
+    found = place(job.path)
+    wrong = check_symlink(job.path) if (root / job.path).is_symlink() else found and check_place(found)
+    if wrong:
+        return _Fresh(job.path, _refuse(job, found, wrong), None)
+    if found is None:
+        return _Fresh(job.path, Record(job.key, _digest(job.path), None, ()), None)
+    try:
+        content = read_file(root / job.path)
+    except OSError:
+        return _read_unreadable(root, found)
+    digest = _digest(job.path, content)
+    if job.old and job.old.digest == digest:
+        return _Fresh(job.path, job.old._replace(key=job.key), None)
+    return _parse(found, job.key, content, digest)
+
+
+def _refuse(job: _Job, found: Place | None, wrong: Finding) -> Record:
+    """A file that is refused for where or what it is; its content is not looked at."""
+    row = BrokenFile(job.path, found.kind if found else "other", Path(job.path).stem, found.project if found else None)
+    problem = Problem(job.path, 0, 0, wrong.code, wrong.message, wrong.hint, wrong.severity)
+    return Record(job.key, _digest(job.path, wrong.code.encode()), pack_row(row), (pack(problem),))
+
+
+def _parse(found: Place, key: Key | None, content: bytes, digest: bytes) -> _Fresh:
+    from dagtasks.store.documents import parse_document
+    from dagtasks.store.rows import read_row
+
+    row, problems, details = read_row(found, parse_document(content, found.path))
+    detail = None if details is None else json.dumps(details, ensure_ascii=False)
+    return _Fresh(found.path, Record(key, digest, pack_row(row), pack(tuple(problems))), detail)
+
+
+def _read_unreadable(root: Path, found: Place) -> _Fresh:
+    """What to say about the file, now; it is asked again each time, because its key says nothing about permissions."""
+    from dagtasks.store.documents import read_document
+    from dagtasks.store.rows import read_row
+
+    row, problems, _ = read_row(found, read_document(root / found.path, found.path))
+    digest = _digest(found.path, repr((row, problems)).encode())
+    return _Fresh(found.path, Record(None, digest, pack_row(row), pack(tuple(problems))), None)
+
+
+def _digest(path: str, content: bytes = b"") -> bytes:
+    from hashlib import sha256
+
+    return sha256(b"%d %s %s" % (len(path), path.encode("utf-8", "surrogateescape"), content)).digest()[:16]

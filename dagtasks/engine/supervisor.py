@@ -205,8 +205,10 @@ def wait(pid: int, children: int, channel: socket.socket) -> int | None:
 
 def terminate(pid: int, grace: float) -> int:
     """Ask all below this process to end; the wait status of the process, or that of SIGKILL when it took too long."""
-    for doomed in descendants(os.getpid()):
-        send(doomed, signal.SIGTERM)
+    doomed = stop_all()
+    for number in (signal.SIGTERM, signal.SIGCONT):
+        for one in doomed:
+            send(one, number)
     status = None
     deadline = time.monotonic() + grace
     while time.monotonic() < deadline:
@@ -231,15 +233,20 @@ def kill_all() -> list[int]:
 
 
 def kill_once() -> None:
-    """Stop everything first, so that nothing starts more while it is killed."""
+    """Kill all below this process that are there now."""
+    for pid in stop_all():
+        send(pid, signal.SIGKILL)
+    time.sleep(0.001)
+
+
+def stop_all() -> set[int]:
+    """Stop all below this process; one that goes on could start another that is overlooked."""
     stopped: set[int] = set()
     while fresh := set(descendants(os.getpid())) - stopped:
         for pid in fresh:
             send(pid, signal.SIGSTOP)
         stopped |= fresh
-    for pid in stopped:
-        send(pid, signal.SIGKILL)
-    time.sleep(0.001)
+    return stopped
 
 
 def ended_children() -> Iterator[tuple[int, int]]:

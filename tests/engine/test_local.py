@@ -141,6 +141,25 @@ def test_a_step_may_clean_up_before_it_is_killed() -> None:
     assert time.monotonic() - begun < 3
 
 
+def test_a_step_that_is_just_starting_ends_as_fast() -> None:
+    """A shell that dies of SIGTERM while it forks must not leave a child that never got the signal."""
+
+    async def once() -> float:
+        slowest = 0.0
+        async with LocalExecutor(SETTINGS, grace=5) as executor:
+            for number in range(40):
+                wanted = request("sh", "-ec", "echo begun; sleep 60")
+                step = asyncio.create_task(executor.execute(wanted, lambda stream, data: None))
+                await asyncio.sleep(number * 0.0002)
+                begun = time.monotonic()
+                step.cancel()
+                await asyncio.wait([step])
+                slowest = max(slowest, time.monotonic() - begun)
+        return slowest
+
+    assert asyncio.run(once()) < 4
+
+
 def test_a_step_whose_supervisor_is_killed_takes_no_other_with_it(token: str) -> None:
     async def once() -> None:
         async with LocalExecutor(SETTINGS, grace=0.2) as executor:

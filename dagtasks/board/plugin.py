@@ -79,6 +79,8 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
     def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
         """Read the repository; put templates and assets in their places. Errors in files become warnings."""
         self._load(Path(config.config_file_path or ".").absolute().parent)
+        if self._project and not config.site_url:
+            config.site_url = self._project.settings.site_url
         if config.site_name:
             config.site_name = shell.inert(config.site_name)
         own = 1 if config.theme.custom_dir else 0

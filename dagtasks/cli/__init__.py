@@ -14,7 +14,7 @@ import click
 from dagtasks import __version__
 from dagtasks.cli.app import App
 from dagtasks.cli.lazy import LazyGroup
-from dagtasks.cli.output import show_bug, show_error
+from dagtasks.cli.output import show_bug, show_error, show_usage
 from dagtasks.errors import DagtasksError
 
 COMMANDS = {
@@ -29,6 +29,9 @@ COMMANDS = {
     "plan": ("run", "plan", "Show what a run would do, without doing it."),
     "runs": ("runs", "group", "Records of runs: list, show, logs."),
     "validate": ("check", "validate", "Show every problem of every file."),
+    "fmt": ("formatting", "fmt", "Bring task files into canonical form."),
+    "resolve": ("merging", "resolve", "Merge the task files that Git could not merge."),
+    "merge-driver": ("merging", "merge_driver", "Merge one file field by field, as Git calls it."),
     "schema": ("check", "schema", "Print the JSON Schema of a kind of file, for editors."),
     "board": ("board", "group", "The static site: init, build, serve."),
     "config": ("config", "group", "Settings: show."),
@@ -49,11 +52,12 @@ COMMANDS = {
     help="Look for the repository from PATH upwards.",
 )
 @click.option("--debug", is_flag=True, help="Show a traceback when something goes wrong.")
+@click.option("--no-cache", is_flag=True, help="Read every file, whatever the cache says. The answer is the same.")
 @click.version_option(__version__, message="dagtasks %(version)s")
 @click.pass_context
-def root(context: click.Context, path: Path, *, debug: bool) -> None:
+def root(context: click.Context, path: Path, *, debug: bool, no_cache: bool) -> None:
     """Tasks as YAML files in Git, workflows that run on Dagger, a board that anyone can read."""
-    context.obj = App(path, debug)
+    context.obj = App(path, debug, use_cache=not no_cache)
 
 
 def main() -> NoReturn:
@@ -74,8 +78,7 @@ def call(arguments: Sequence[str]) -> int:
         status = root.main(list(arguments), prog_name="dagtasks", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        return show_usage(error, arguments, as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
         return 130

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
@@ -15,18 +14,18 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True)
-class App:
+class App(NamedTuple):
     """The options of the root command."""
 
     path: Path
     debug: bool = False
+    use_cache: bool = True
 
     def project(self) -> Project:
         """The repository that the command works on. Raises `ProjectNotFound`."""
         from dagtasks.store.project import find_project
 
-        return find_project(self.path)
+        return find_project(self.path, use_cache=self.use_cache)
 
 
 def json_option(command: F) -> F:

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from dagtasks.cli.app import App, json_option
+from dagtasks.cli.lazy import Group
 from dagtasks.cli.output import note, show
 from dagtasks.service import boards
 
 
-@click.group()
+@click.group(cls=Group)
 def group() -> None:
     """The static site: init, build, serve."""
 

@@ -3,38 +3,56 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from dagtasks.cli.app import App, json_option
-from dagtasks.cli.output import printable, show, show_json, table
+from dagtasks.cli.output import note, printable, problem_line, show, show_json, table
 from dagtasks.errors import Problem, ProjectNotFound, Severity, has_errors
 from dagtasks.service import checks
+
+if TYPE_CHECKING:
+    from dagtasks.store.project import Project
 
 
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("--format", "form", type=click.Choice(["text", "json", "github"]), default="text", show_default=True)
+@click.option("--fix", is_flag=True, help="First mend what has one right answer, as quotes round `no`; say what.")
+@click.option(
+    "--changed",
+    "since",
+    metavar="[REV]",
+    is_flag=False,
+    flag_value="",
+    help="Only files changed since REV (default: the last commit or merge); and what merges since then lost.",
+)
 @json_option
 @click.pass_obj
-def validate(app: App, /, paths: tuple[str, ...], form: str, *, as_json: bool) -> int:
+def validate(app: App, /, paths: tuple[str, ...], form: str, since: str | None, *, fix: bool, as_json: bool) -> int:
     """Show every problem of every file, all at once.
 
     With PATH only of these files and folders. Exit code 1 when one of the problems is an error.
     """
-    problems = checks.validate(app.project(), paths)
+    project = app.project()
+    if fix:
+        _fix(project, paths)
+    problems = checks.validate(project, paths, since=checks.last_change(project) if since == "" else since)
     if as_json or form == "json":
         show_json("problems", [problem.to_json() for problem in problems])
     elif form == "github":
         click.echo("\n".join(_annotation(problem) for problem in problems), nl=bool(problems))
     else:
-        click.echo("\n".join([*map(_line, problems), _summary(problems)]))
+        click.echo("\n".join([*map(problem_line, problems), _summary(problems)]))
     return 1 if has_errors(problems) else 0
 
 
-def _line(problem: Problem) -> str:
-    level = "" if problem.severity is Severity.ERROR else f"{problem.severity}: "
-    return level + printable(problem)
+def _fix(project: Project, paths: tuple[str, ...]) -> None:
+    from dagtasks.service.formatting import fix_files
+
+    for fixed in fix_files(project, paths):
+        note(f"{fixed.path}: {fixed.done}")
 
 
 def _summary(problems: list[Problem]) -> str:

@@ -6,10 +6,11 @@ import click
 from click.shell_completion import get_completion_class
 
 from dagtasks.cli.app import App, json_option
+from dagtasks.cli.lazy import Group
 from dagtasks.cli.output import show, table
 
 
-@click.group()
+@click.group(cls=Group)
 def group() -> None:
     """Settings: show."""
 
@@ -21,8 +22,15 @@ def show_(app: App, /, *, as_json: bool) -> int:
     """Show every setting and where it comes from."""
     resolved = app.project().settings.resolved
     data = [{"name": name, "value": value, "source": source} for name, (value, source) in resolved.items()]
-    text = table(("SETTING", "VALUE", "FROM"), [(s["name"], s["value"], s["source"]) for s in data])
+    text = table(("SETTING", "VALUE", "FROM"), [(s["name"], _shown(s["value"]), s["source"]) for s in data])
     return show("settings", data, text, as_json=as_json)
+
+
+def _shown(value: object) -> str:
+    """The value as a settings file would have it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ", ".join(value) if isinstance(value, tuple) else str(value if value is not None else "")
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""A Click group that imports the module of a command only when that command is called."""
+"""Click groups: one that names the commands there are, and one that imports a command only when it is called."""
 
 from __future__ import annotations
 
@@ -11,7 +11,20 @@ import click
 from dagtasks.model.names import choose_from
 
 
-class LazyGroup(click.Group):
+class Group(click.Group):
+    """A group that names its commands when one is asked for that it does not have."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As in Click, with all names or the near ones when there is no such command."""
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            ctx.fail(f"no such command {args[0]!r}; {choose_from(args[0], known)}")
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(Group):
     """A group made of a table {name: (module, attribute, short help)}; `--help` needs the table only."""
 
     def __init__(self, *args: Any, commands_at: tuple[str, Mapping[str, tuple[str, str, str]]], **kwargs: Any) -> None:
@@ -29,14 +42,6 @@ class LazyGroup(click.Group):
         module, attribute, _ = self._table[cmd_name]
         command: click.Command = getattr(import_module(f"{self._package}.{module}"), attribute)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As in Click, with the near names when there is no such command."""
-        if args and args[0] not in self._table and not args[0].startswith("-"):
-            ctx.fail(f"no such command {args[0]!r}; {choose_from(args[0], self._table)}")
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands with their short help, without importing any of them."""

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import shutil
+import re
 import sys
-import tempfile
-import traceback
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -24,9 +21,12 @@ _ESCAPED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 def printable(text: object, *, keep: str = "") -> str:
     """The text with control, format and direction characters written as escapes, but for those in `keep`."""
+    text = str(text)
+    if text.isprintable():
+        return text
     return "".join(
         character if unicodedata.category(character) not in _ESCAPED or character in keep else _escape(character)
-        for character in str(text)
+        for character in text
     )
 
 
@@ -34,9 +34,9 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def show_json(kind: str, data: object, problems: Sequence[Problem] = ()) -> None:
+def show_json(kind: str, data: object, problems: Sequence[Problem] = (), **more: object) -> None:
     """Print the one document that `--json` promises."""
-    document: dict[str, object] = {"schema": 1, "kind": kind, "data": data}
+    document: dict[str, object] = {"schema": 1, "kind": kind, "data": data, **more}
     if problems:
         document["problems"] = [problem.to_json() for problem in problems]
     click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
@@ -60,8 +60,13 @@ def show(kind: str, data: object, text: str, *, as_json: bool, problems: Sequenc
 def show_problems(problems: Iterable[Problem]) -> None:
     """Print each problem on a line of stderr."""
     for problem in problems:
-        level = "" if problem.severity is Severity.ERROR else f"{problem.severity}: "
-        click.echo(f"{level}{printable(problem)}", err=True)
+        click.echo(problem_line(problem), err=True)
+
+
+def problem_line(problem: Problem) -> str:
+    """The problem in one line; what is no error is said to be none."""
+    level = "" if problem.severity is Severity.ERROR else f"{problem.severity}: "
+    return level + printable(problem)
 
 
 def note(text: str) -> None:
@@ -94,6 +99,8 @@ def _value(value: object) -> str:
 def _fit(line: str) -> str:
     if not sys.stdout.isatty():
         return line
+    import shutil  # for terminals only
+
     columns = shutil.get_terminal_size().columns
     if _width(line) <= columns:
         return line
@@ -126,6 +133,20 @@ def show_error(error: DagtasksError, *, as_json: bool) -> int:
     return error.exit_code
 
 
+def show_usage(error: click.ClickException, arguments: Sequence[str], *, as_json: bool) -> int:
+    """Show what is wrong with the command line itself, and return Click's exit code for it."""
+    queries = [word for word in arguments if re.match(r"-\w+:", word)]
+    hint = f"write -- before a query that begins with -, as in: -- {queries[0]!r}" if queries else ""
+    if as_json:
+        document = {"type": "InvalidInput", "title": error.format_message(), "status": 400, "exit": error.exit_code}
+        click.echo(json.dumps({**document, **({"hint": hint} if hint else {})}, ensure_ascii=False), err=True)
+        return error.exit_code
+    error.show()
+    if hint:
+        click.echo(f"  {hint}", err=True)
+    return error.exit_code
+
+
 def problem_document(error: DagtasksError) -> dict[str, Any]:
     """The error as the document that `--json` shows on stderr (RFC 9457 member names)."""
     document: dict[str, Any] = {
@@ -143,6 +164,10 @@ def problem_document(error: DagtasksError) -> dict[str, Any]:
 
 def show_bug(error: Exception) -> int:
     """Show an error that nobody foresaw in one line, and keep the traceback in a file. Returns the exit code 3."""
+    import platform
+    import tempfile
+    import traceback
+
     descriptor, path = tempfile.mkstemp(prefix="dagtasks-", suffix=".log", text=True)
     with os.fdopen(descriptor, "w") as file:
         file.write(f"dagtasks {__version__}, Python {platform.python_version()}, {platform.platform()}\n")

@@ -116,20 +116,21 @@ class Progress:
 def step_line(step: StepRecord) -> str:
     """The end of a step in one line, in colour on a terminal."""
     word, colour = MARKS.get(step.state, (str(step.state), "white"))
-    code = f" (exit code {step.exit_code})" if step.exit_code else ""
+    code = f"(exit code {step.exit_code})" if step.exit_code else ""
     reason = f": {printable(step.error.message)}" if step.error and step.state is not StepState.FAILED else ""
     mark = click.style(word, fg=colour) if sys.stderr.isatty() else word
-    return f"{step.name}: {mark}{code} {seconds(step.duration)}{reason}".rstrip()
+    return f"{step.name}: " + " ".join(part for part in (mark, code, seconds(step.duration)) if part) + reason
 
 
 def summary(runs: RunStore, record: RunRecord, *, whole: bool = False) -> str:
     """The record for people: its state, its outputs, the end of what a failing step printed, and where the rest is."""
-    parts = [f"run {record.id} {record.status} in {seconds(record.duration)}"]
+    parts = [f"run {record.id} {record.status}" + (f" in {seconds(record.duration)}" if record.duration else "")]
     if record.error:
         parts.append(f"  {printable(record.error.message)}")
     if whole:
         parts += ["", fields(_about(record)), "", _steps(record)]
-    parts += [f"{name} = {printable(value, keep=chr(10))}" for name, value in record.outputs.items()]
+    known = {name: value for name, value in record.outputs.items() if value is not None}
+    parts += [f"{name} = {printable(value, keep=chr(10))}" for name, value in known.items()]
     parts += list(_failure(runs, record))
     return "\n".join(parts)
 

@@ -6,13 +6,14 @@ import click
 
 from dagtasks.cli import complete
 from dagtasks.cli.app import App, json_option, write_options, yes_option
+from dagtasks.cli.lazy import Group
 from dagtasks.cli.output import fields, show, table
 from dagtasks.cli.writing import confirm, read_text, show_saved, write_settings
 from dagtasks.service import projects
 from dagtasks.service.fields import parse_pairs
 
 
-@click.group()
+@click.group(cls=Group)
 def group() -> None:
     """Projects: create, list, show, set, delete."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from dagtasks.cli.app import App, json_option
+from dagtasks.cli.lazy import Group
 from dagtasks.cli.output import printable, show, table
 from dagtasks.cli.progress import seconds, summary
 from dagtasks.service import runs
 
 
-@click.group()
+@click.group(cls=Group)
 def group() -> None:
     """Records of runs: list, show, logs."""
 
@@ -24,8 +25,11 @@ def group() -> None:
 def list_(app: App, /, task: str | None, status: str | None, limit: int, *, as_json: bool) -> int:
     """List runs, the newest first."""
     found = runs.list_runs(app.project(), task=task, status=status, limit=limit)
-    rows = [(r.id, r.status, r.task, r.workflow or r.template["name"], seconds(r.duration), r.engine) for r in found]
-    text = table(("RUN", "STATUS", "TASK", "WORKFLOW", "TIME", "ENGINE"), rows)
+    rows = [
+        (r.id, r.status, r.task, r.workflow or r.template["name"], r.started_at[:19], seconds(r.duration), r.engine)
+        for r in found
+    ]
+    text = table(("RUN", "STATUS", "TASK", "WORKFLOW", "STARTED (UTC)", "TIME", "ENGINE"), rows)
     return show("runs", [record.to_json() for record in found], text, as_json=as_json)
 
 

@@ -9,6 +9,7 @@ import click
 
 from dagtasks.cli import complete
 from dagtasks.cli.app import App, json_option, write_options, yes_option
+from dagtasks.cli.lazy import Group
 from dagtasks.cli.output import fields, printable, show, table
 from dagtasks.cli.writing import confirm, read_text, show_saved, write_settings
 from dagtasks.service import tasks
@@ -17,7 +18,7 @@ from dagtasks.service.fields import parse_pairs, split_items
 HEAD = ("ID", "STATUS", "PRIORITY", "ASSIGNEE", "PHASE", "NAME")
 
 
-@click.group()
+@click.group(cls=Group)
 def group() -> None:
     """Tasks: create, list, show, set, delete, next."""
 

@@ -8,13 +8,14 @@ import click
 
 from dagtasks.cli import complete
 from dagtasks.cli.app import App, json_option, write_options
-from dagtasks.cli.output import fields, printable, show, table
+from dagtasks.cli.lazy import Group
+from dagtasks.cli.output import fields, printable, problem_line, show, table
 from dagtasks.cli.writing import show_saved, write_settings
 from dagtasks.errors import has_errors
 from dagtasks.service import checks, templates
 
 
-@click.group()
+@click.group(cls=Group)
 def group() -> None:
     """Workflow templates: list, show, new, validate."""
 
@@ -78,6 +79,6 @@ def new(app: App, /, name: str, kind: str, **options: bool) -> int:
 def validate(app: App, /, paths: tuple[str, ...], *, as_json: bool) -> int:
     """Show the problems of templates."""
     problems = checks.validate(app.project(), paths or ("templates",))
-    text = "\n".join(printable(problem) for problem in problems) or "no problems"
+    text = "\n".join(problem_line(problem) for problem in problems) or "no problems"
     show("problems", [problem.to_json() for problem in problems], text, as_json=as_json)
     return 1 if has_errors(problems) else 0

@@ -6,12 +6,13 @@ import click
 
 from dagtasks.cli import complete
 from dagtasks.cli.app import App, json_option, write_options, yes_option
+from dagtasks.cli.lazy import Group
 from dagtasks.cli.output import fields, show, table
 from dagtasks.cli.writing import confirm, show_saved, write_settings
 from dagtasks.service import workflows
 
 
-@click.group()
+@click.group(cls=Group)
 def group() -> None:
     """Workflows of a task: add, list, show, set, remove."""
 

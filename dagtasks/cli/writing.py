@@ -23,7 +23,8 @@ def show_saved(saved: Saved, options: Mapping[str, Any], *, answer: str | None =
     for text in saved.change.notes:
         note(f"note: {text}")
     if options["as_json"]:
-        show_json(saved.change.kind, saved.change.data)
+        paths, change = list(saved.paths), saved.change
+        show_json(change.kind, change.data, changed=paths, commit=saved.commit, dry_run=saved.dry_run)
         return 0
     if not saved.paths:
         click.echo(f"{printable(saved.change.message)} (nothing to change)")

@@ -143,11 +143,11 @@ class StepFinished:
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """A run reached a final state."""
+    """A run reached a final state. Without a duration nobody knows when it ended."""
 
     run: str
     status: RunState
-    duration: float
+    duration: float | None
     outputs: Mapping[str, JSON] = field(default_factory=dict)
     error: Failure | None = None
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from dagtasks.errors import InvalidInput
 from dagtasks.model.names import choose_from
@@ -45,6 +46,35 @@ def parse_query(text: str, index: Index, today: date) -> Query:
     words = _WORD.findall(text)
     tests = [_parse_word(word, index, today) for word in words]
     return Query(tuple(tests), wants_broken="is:invalid" in words)
+
+
+def sort_tasks(tasks: Iterable[TaskSummary], by: str, index: Index) -> list[TaskSummary]:
+    """The tasks by a field, the least first (`-field`: last); tasks without a value come at the end of either order.
+
+    Raises `InvalidInput` for a field that cannot be sorted by.
+    """
+    field = by.removeprefix("-")
+    if field not in SORTS:
+        raise InvalidInput(f"tasks cannot be sorted by {by!r}", hint=f"there is: {', '.join(SORTS)}")
+    keys = [(SORTS[field](task, index), task) for task in sorted(tasks, key=lambda task: task.id)]
+    known = sorted((pair for pair in keys if pair[0] is not None), key=lambda pair: pair[0], reverse=by.startswith("-"))
+    return [task for _, task in known] + [task for key, task in keys if key is None]
+
+
+def _phase_key(task: TaskSummary, index: Index) -> Any:
+    phase = index.phases.get(f"{task.project}/{task.phase}")
+    return (task.project, phase.order, phase.key) if phase else None
+
+
+SORTS: dict[str, Callable[[TaskSummary, Index], Any]] = {
+    "id": lambda task, _: task.id,
+    "name": lambda task, _: task.name.casefold(),
+    "status": lambda task, _: list(Status).index(task.status),
+    "priority": lambda task, _: list(Priority).index(task.priority),
+    "due": lambda task, _: task.due,
+    "assignee": lambda task, _: task.assignee,
+    "phase": _phase_key,
+}
 
 
 def _parse_word(word: str, index: Index, today: date) -> Test:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -77,7 +79,7 @@ def check_template(path: str, data: Mapping[str, Any]) -> tuple[TemplateSummary 
     try:
         template = Template.model_validate(data)
     except ValidationError as error:
-        return None, [_explain(finding) for finding in findings_of(error)]
+        return None, _check_the_rest(path, data, findings_of(error))
     findings = [*_check_steps(template), *_check_expressions(template, data), *_check_forms(template)]
     findings += [
         _not_yet(("parameters", name, "sensitive")) for name, spec in template.parameters.items() if spec.sensitive
@@ -104,6 +106,20 @@ def summarise(path: str, template: Template) -> TemplateSummary:
             step.workflow.template: place for place, step in reversed([*enumerate(template.steps)]) if step.workflow
         },
     )
+
+
+def _check_the_rest(path: str, data: Mapping[str, Any], findings: list[Finding]) -> list[Finding]:
+    """The findings; where only keys are unknown, also what is wrong without those keys: nothing hides anything else."""
+    explained = [_explain(finding) for finding in findings]
+    if any(finding.code != "DT125" for finding in findings):
+        return explained
+    known = copy.deepcopy(data)
+    for finding in findings:
+        inside: Any = known
+        for step in finding.loc[:-1]:
+            inside = inside[step]
+        del inside[finding.loc[-1]]
+    return [*explained, *check_template(path, known)[1]]
 
 
 def _explain(finding: Finding) -> Finding:
@@ -209,7 +225,10 @@ def _check_expressions(template: Template, data: Mapping[str, Any]) -> Iterator[
 
 def _check_step(step: Mapping[str, Any], loc: Loc, names: Names) -> Iterator[Finding]:
     for place, text in interpolated(step, loc):
-        yield from _check_text(text, names, place)
+        is_address = place[-2:] == ("api", "url")
+        yield from _check_text(
+            text, replace(names, functions=names.functions | {"raw"}) if is_address else names, place
+        )
     yield from _check_shell(step, (*loc, "container", "command"), names)
     yield from _check_condition(step.get("if"), names, (*loc, "if"))
     condition = (step.get("api") or {}).get("success_condition")

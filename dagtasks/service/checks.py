@@ -5,26 +5,54 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dagtasks.errors import DagtasksError, EngineUnavailable, InvalidInput, NotFound, Problem
+from dagtasks.service.merging import check_driver, find_lost
 from dagtasks.store.git import Git
+from dagtasks.store.merges import read_changed_paths
 from dagtasks.store.project import Project
 
 
-def validate(project: Project, paths: Sequence[str] = ()) -> list[Problem]:
-    """Every problem of every file, sorted by place; with paths: only of these files and folders. Raises `NotFound`."""
+def validate(project: Project, paths: Sequence[str] = (), *, since: str | None = None) -> list[Problem]:
+    """Every problem of every file, sorted by place; with paths: only of these files and folders. Raises `NotFound`.
+
+    With a commit `since`: only of files that changed after it, and between files; and what the merges since lost.
+    """
     problems = sorted([*project.load().problems, *project.settings_problems()])
+    if since is not None:
+        problems = sorted([*_of_changed(project, problems, since), *find_lost(project, since)])
     if not paths:
         return problems
-    wanted = [_relative(project, path) for path in paths]
+    wanted = [relative_path(project, path) for path in paths]
     return [p for p in problems if any(p.path == path or p.path.startswith(f"{path}/") for path in wanted)]
 
 
-def _relative(project: Project, path: str) -> str:
+def _of_changed(project: Project, problems: Iterable[Problem], since: str) -> list[Problem]:
+    """Problems between files stay, too: what a change breaks is often shown where nothing changed."""
+    git = project.get_git()
+    if not git.find("rev-parse", "--verify", "--quiet", "--end-of-options", f"{since}^{{commit}}"):
+        raise InvalidInput(f"there is no commit {since!r}", hint="paths go before the option: PATH --changed REV")
+    changed = read_changed_paths(git, since)
+    return [problem for problem in problems if problem.path in changed or problem.code.startswith("DT2")]
+
+
+def last_change(project: Project) -> str | None:
+    """The commit that `--changed` compares with by itself: HEAD, or what a merge that is HEAD was made on.
+
+    None before the first commit: everything is new then.
+    """
+    git = project.get_git()
+    if git.head().commit is None:
+        return None
+    return "HEAD^1" if git.find("rev-parse", "--verify", "--quiet", "HEAD^2") else "HEAD"
+
+
+def relative_path(project: Project, path: str) -> str:
+    """The path of a file or folder that is there, as the index writes it. Raises `NotFound` or `InvalidInput`."""
     found = Path(path).absolute()
     if not found.exists():
         found = project.root / path
@@ -59,7 +87,7 @@ def doctor(project: Project | None) -> list[Check]:
     checks = [_check_python(), _check_yaml(), _check_git()]
     checks += [_check_extra(name, module) for name, module in EXTRAS.items()]
     if project is not None:
-        checks += [_check_repository(project), _check_files(project), _check_engine(project)]
+        checks += [_check_repository(project), *_check_driver(project), _check_files(project), _check_engine(project)]
     return checks
 
 
@@ -96,6 +124,11 @@ def _check_repository(project: Project) -> Check:
         return Check("repository", "wrong", f"{project.root} is in no Git repository", "make one with `git init`")
     head = project.git.head()
     return Check("repository", "ok", f"{project.root} on {head.branch or head.commit or 'no commit yet'}")
+
+
+def _check_driver(project: Project) -> Iterator[Check]:
+    if project.git:
+        yield Check("merge driver", *check_driver(project.git))
 
 
 def _check_files(project: Project) -> Check:

@@ -15,6 +15,7 @@ from dagtasks.model.run import RunRecord
 from dagtasks.service import boards, engines, runs, setup
 from dagtasks.service.runs import Selection
 from dagtasks.store.files import write_file
+from dagtasks.store.git import init_repository
 from dagtasks.store.project import Project
 
 RUNS = (
@@ -33,6 +34,9 @@ def make(folder: Path, engine: str | None = None) -> Iterator[str]:
     """
     if folder.exists() and any(folder.iterdir()):
         raise InvalidInput(f"{folder} is not empty", hint="name a new folder: dagtasks demo FOLDER")
+    # A repository of its own, also below another one: nothing of what lies around the demo is its business.
+    folder.mkdir(parents=True, exist_ok=True)
+    init_repository(folder)
     setup.init(folder)
     project = Project(folder.resolve())
     _copy_files(project)

@@ -30,7 +30,8 @@ def make_file(found: Place, data: Mapping[str, Any]) -> bytes:
     from dagtasks.store.documents import parse_document
     from dagtasks.store.emitter import make_document
 
-    content = make_document(data, ORDERS[found.kind])
+    given = {key: value for key, value in data.items() if value != ""}
+    content = make_document(given, ORDERS[found.kind])
     _check(found, parse_document(content, found.path))
     return content
 
@@ -82,14 +83,13 @@ def row_of(found: Place, content: bytes) -> Row:
 
 
 def undo_hint(project: Project, path: str) -> str:
-    """How to get the file back after it was removed. Its bytes are put into Git, even if they never were there."""
+    """How to get the file back after it was removed (the writer puts its bytes into Git before it does)."""
     if project.git is None:
         return "this folder is in no Git repository, so it cannot be undone"
-    blob = project.git.write("hash-object", "-w", "--stdin", given=(project.root / path).read_bytes())
-    return f"undo with: git cat-file blob {blob} > {path}"
+    return f"undo with: git cat-file blob {project.blob_id((project.root / path).read_bytes())} > {path}"
 
 
 def refuse_existing(project: Project, path: str) -> None:
     """Raise `Conflict` when the file is there already."""
     if (project.root / path).exists():
-        raise Conflict(f"{path} is there already", hint="choose another name, or change it with `set`")
+        raise Conflict(f"{path} is there already", hint="choose another name")

@@ -18,22 +18,27 @@ from dagtasks.store.runs import make_run_id
 Listener = Callable[[RunEvent], None]
 
 
-def execute(project: Project, plan: Plan, listeners: Sequence[Listener]) -> RunRecord:
-    """Run the plan to its end and return its record. Raises `EngineUnavailable` before any record is made."""
+def execute(project: Project, plan: Plan, listeners: Sequence[Listener]) -> tuple[RunRecord, str]:
+    """Run the plan to its end, and return its record and what a person should know of the engine.
+
+    Raises `EngineUnavailable` before any record is made.
+    """
     runs, settings = project.runs, project.settings
+    executor = make_executor(settings.engine)
     record = begin_record(project, plan, settings.engine.name)
     with runs.record(sources(plan)) as recorder:
         logs = LogWriter(runs.log_path)
-        return run_plan(
+        done = run_plan(
             plan,
             record,
-            make_executor(settings.engine),
+            executor,
             settings.engine,
             listeners=[recorder, logs, *listeners],
             now=lambda: datetime.now(UTC),
             make_id=make_run_id,
             allow_hosts=settings.allow_hosts,
         )
+    return done, executor.note
 
 
 def begin_record(project: Project, plan: Plan, engine: str) -> RunRecord:

@@ -163,7 +163,8 @@ def run(project: Project, selection: Selection, listeners: Sequence[Listener]) -
     from dagtasks.service.execution import execute
 
     plan = make_plan(project, selection)
-    return execute(project, plan, listeners), plan.notes
+    record, note = execute(project, plan, listeners)
+    return record, [*plan.notes, *([note] if note else [])]
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:

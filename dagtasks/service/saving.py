@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dagtasks.errors import Conflict, DagtasksError
 from dagtasks.store.project import Project
-from dagtasks.store.writer import Writer
+
+if TYPE_CHECKING:
+    from dagtasks.store.writer import Writer
 
 
 class WriteSettings(NamedTuple):
@@ -48,6 +50,9 @@ def save(project: Project, what: str, make: Callable[[], Change], settings: Writ
 
     Raises `Conflict` when the files were saved but may not be committed now; nothing is written on other errors.
     """
+    # Commands that only read import this module for its types.
+    from dagtasks.store.writer import Writer
+
     if settings.dry_run:
         change = make()
         files = _files(change)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from dagtasks.board.scaffold import write_board_files
 from dagtasks.errors import InvalidInput
+from dagtasks.service.merging import ATTRIBUTES, configure_driver
 from dagtasks.store.files import write_file
 from dagtasks.store.git import find_git, init_repository
 
@@ -24,15 +25,26 @@ class Step(NamedTuple):
 
 
 def init(path: Path) -> list[Step]:
-    """Make the folder ready for dagtasks: Git, tasks/, templates/, config/, the board. Says what it did."""
+    """Make the folder ready for dagtasks: Git, tasks/, templates/, config/, the board, the merge driver.
+
+    Says what it did. In a clone of a repository that is ready, what is left to do is the driver.
+    """
     if path.exists() and not path.is_dir():
         raise InvalidInput(f"{path} is no folder")
     path.mkdir(parents=True, exist_ok=True)
     steps = list(_init_git(path))
     steps += [_write_new(path, name, content) for name, content in starter_files()]
     steps.append(_add_lines(path, ".gitignore", IGNORED))
+    steps.append(_add_lines(path, ".gitattributes", ATTRIBUTES))
     steps += [Step(file.relative_to(path).as_posix(), "written") for file in write_board_files(path)]
+    steps += _set_up_driver(path)
     return steps
+
+
+def _set_up_driver(path: Path) -> Iterator[Step]:
+    git = find_git(path.resolve())
+    if git:
+        yield Step("merge driver", "set up" if configure_driver(git) else "kept")
 
 
 def _init_git(path: Path) -> Iterator[Step]:

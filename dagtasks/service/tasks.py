@@ -14,7 +14,7 @@ from dagtasks.model.summary import TaskSummary
 from dagtasks.model.values import Priority, Status
 from dagtasks.planning import graph, ready
 from dagtasks.planning.index import Index
-from dagtasks.planning.query import is_overdue, parse_query
+from dagtasks.planning.query import is_overdue, parse_query, sort_tasks
 from dagtasks.service.documents import edit_file, make_file, row_of, undo_hint
 from dagtasks.service.fields import TASK_FIELDS, Edit, check_word, describe, parse_edits
 from dagtasks.service.projects import Listing
@@ -27,25 +27,12 @@ ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 FOLDER_LIMIT = 256
 """Above this many files in a folder, new tasks go into folders of their own (one flat folder bloats every commit)."""
 
-SORTS = {
-    "id": lambda task: task.id,
-    "name": lambda task: task.name.casefold(),
-    "status": lambda task: list(Status).index(task.status),
-    "priority": lambda task: -list(Priority).index(task.priority),
-    "due": lambda task: task.due or "9999",
-    "assignee": lambda task: task.assignee or "~",
-    "phase": lambda task: (task.project, task.phase or "~"),
-}
-
 
 def list_matching(project: Project, query: str, today: date, *, sort: str = "id", limit: int | None = None) -> Listing:
     """The tasks that the query asks for (all for an empty one), sorted; broken files are in the problems."""
-    if sort.lstrip("-") not in SORTS:
-        raise InvalidInput(f"tasks cannot be sorted by {sort!r}", hint=f"there is: {', '.join(SORTS)}")
     index = project.load()
     wanted = parse_query(query, index, today)
-    found = [task for task in index.tasks.values() if wanted.matches(task)]
-    found.sort(key=SORTS[sort.lstrip("-")], reverse=sort.startswith("-"))
+    found = sort_tasks([task for task in index.tasks.values() if wanted.matches(task)], sort, index)
     rows = [row_to_json(index, task, today) for task in found[:limit]]
     if wanted.wants_broken:
         rows += [
@@ -231,7 +218,7 @@ def delete(project: Project, text: str, settings: WriteSettings, *, detach: bool
         dependents = index.dependents[task.id]
         if dependents and not detach:
             raise Conflict(
-                f"{', '.join(dependents[:20])} depend on {task.id}",
+                f"{', '.join(dependents[:20])} depend{'s' if len(dependents) == 1 else ''} on {task.id}",
                 hint="say --detach to remove these edges, too, or cancel the task: status=cancelled",
             )
         files = [FileChange(task.path, None), *(_detach(project, index, name, task.id) for name in dependents)]

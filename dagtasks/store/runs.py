@@ -129,7 +129,7 @@ class RunStore:
                 return record
             reason = Failure("interrupted", "the process that ran it is gone")
             journal = _Journal(self.path(run) / "events.jsonl")
-            end = RunFinished(run, RunState.INTERRUPTED, record.duration or 0.0, {}, reason)
+            end = RunFinished(run, RunState.INTERRUPTED, None, {}, reason)
             ends: list[RunEvent] = [*_close_steps(record), end]
             for event in ends:
                 journal.append(event)

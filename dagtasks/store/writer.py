@@ -53,6 +53,7 @@ class Writer:
         """Give all these files their content (None removes), or none of them. Raises `WriteError`, `Conflict`."""
         if not files:
             return
+        self._keep([path for path, content in files.items() if content is None])
         write_files(self._project.root, files, self._journal)
         self._note(files)
         for folder in {(self._project.root / path).parent for path in files}:
@@ -70,6 +71,12 @@ class Writer:
         made = commit(git, paths, message, lock=self._project.lock_path)
         Written(git).forget(paths)
         return made
+
+    def _keep(self, removed: Sequence[str]) -> None:
+        """Put what is removed into Git, even if it never was there: so that it can be brought back."""
+        for path in removed:
+            if self._project.git and (content := self.read(path)) is not None:
+                self._project.git.write("hash-object", "-w", "--stdin", given=content)
 
     def _note(self, paths: Sequence[str] | Mapping[str, bytes | None]) -> None:
         if self._project.git and paths:

@@ -83,7 +83,7 @@ def test_create_with_json_gives_the_task(root: Path, cli: Cli) -> None:
         (["task", "set", "000002", "status=completed"], 6, "depends on open tasks: web-000001 (planned)"),
         (["task", "set", "000001", "depends_on+=000002"], 6, "circle: web-000001 -> web-000002 -> web-000001"),
         (["task", "set", "000001", "depends_on+=000001"], 6, "circle: web-000001 -> web-000001"),
-        (["task", "delete", "000001", "--yes"], 6, "web-000002 depend on web-000001"),
+        (["task", "delete", "000001", "--yes"], 6, "web-000002 depends on web-000001"),
         (["task", "delete", "000002"], 2, "say --yes"),
         (["task", "list", "status:doing"], 2, "there is: blocked"),
         (["task", "list", "--sort", "colour"], 2, "cannot be sorted by 'colour'"),
@@ -242,3 +242,30 @@ def test_projects_and_phases(root: Path, cli: Cli) -> None:
     assert cli(root, "project", "delete", "ops", "--yes").code == 0
     assert [one["key"] for one in cli(root, "project", "list", "--json").json] == ["web"]
     assert git(root, "status", "--porcelain") == ""
+
+
+def test_answers_of_changes_say_what_was_done(root: Path, cli: Cli) -> None:
+    def state(*options: str) -> tuple[list[str], bool, bool]:
+        document = json.loads(cli(root, "task", "set", "000001", "status=blocked", "--json", *options).out)
+        return document["changed"], document["commit"] is not None, document["dry_run"]
+
+    path = "tasks/web/web-000001.yaml"
+    assert state("--dry-run") == ([path], False, True)
+    assert state() == ([path], False, False)
+    assert state() == ([], False, False)
+    assert state("--commit") == ([path], True, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["task", "foo"], "no such command 'foo'; there is: create, delete, list, next, set, show"),
+        (["task", "list", "-label:ui"], "write -- before a query that begins with -"),
+    ],
+)
+def test_wrong_command_lines_say_the_right_one(root: Path, cli: Cli, arguments: list[str], message: str) -> None:
+    done = cli(root, *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+    document = json.loads(cli(root, *arguments, "--json").err)
+    assert (document["type"], document["exit"]) == ("InvalidInput", 2)

@@ -110,3 +110,12 @@ def test_every_document_has_the_same_frame(demo: Path, process: Process) -> None
         document = json.loads(done.out)
         assert set(document) == {"schema", "kind", "data"}, command
         assert document["schema"] == 1
+
+
+def test_a_demo_below_a_repository_leaves_that_alone(tmp_path: Path, process: Process) -> None:
+    git(tmp_path, "init", "-q")
+    (tmp_path / "mine").write_text("mine")
+    done = process(tmp_path, "demo", "shop", "--engine", "local")
+    assert done.code == 0, done.err
+    assert git(tmp_path, "status", "--porcelain") == "?? mine\n?? shop/"
+    assert git(tmp_path, "for-each-ref") == ""

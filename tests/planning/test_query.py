@@ -8,7 +8,7 @@ from dagtasks.errors import InvalidInput
 from dagtasks.model.summary import PhaseSummary, ProjectSummary, TaskSummary
 from dagtasks.model.values import Priority, Status
 from dagtasks.planning.index import Index
-from dagtasks.planning.query import parse_query
+from dagtasks.planning.query import parse_query, sort_tasks
 
 TODAY = date(2026, 11, 23)
 TASKS = [
@@ -86,3 +86,22 @@ def test_what_no_task_could_be_is_an_error(query: str, message: str, hint: str) 
         parse_query(query, INDEX, TODAY)
     assert message in caught.value.message
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("by", "order"),
+    [
+        ("id", "45123"),
+        ("-id", "32154"),
+        ("name", "15423"),
+        ("priority", "45132"),
+        ("-priority", "24513"),
+        ("status", "51342"),
+        ("due", "43512"),
+        ("-due", "34512"),
+        ("assignee", "41523"),
+        ("phase", "14523"),
+    ],
+)
+def test_sorted(by: str, order: str) -> None:
+    assert "".join(task.id[-1] for task in sort_tasks(TASKS, by, INDEX)) == order

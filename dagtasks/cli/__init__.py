@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,6 +65,9 @@ def main() -> NoReturn:
     """The `dagtasks` program."""
     # Commands are short: collecting garbage would cost more than the memory is worth.
     gc.disable()
+    # ^C ends us at once, as it ends git: every file is whole at any instant, and an exception out of an import can
+    # be lost in there. What wants to end in order (a run, `board serve`) takes the signal for itself.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     status = call(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import click
@@ -47,5 +48,6 @@ def build(app: App, /, site_dir: Path | None, *, strict: bool, as_json: bool) ->
 @click.pass_obj
 def serve(app: App, /, address: str) -> int:
     """Serve the board and rebuild it on changes."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     boards.serve(app.project(), address, note)
     return 0

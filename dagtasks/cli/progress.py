@@ -80,10 +80,14 @@ class Progress:
         self._rest.clear()
 
     def __call__(self, event: RunEvent) -> None:
-        """Show the event."""
-        if not self._quiet:
+        """Show the event; when nobody reads any more, go on without showing: the run is not the reader's."""
+        if self._quiet:
+            return
+        try:
             for line in self._lines(event):
                 click.echo(line, err=True)
+        except OSError:
+            self._quiet = True
 
     def _lines(self, event: RunEvent) -> Iterator[str]:
         match event:

@@ -192,6 +192,27 @@ def _is_running(marker: str) -> bool:
     return found.returncode == 0
 
 
+def test_a_reader_that_goes_away_does_not_end_the_run(root: Path, cli: Cli) -> None:
+    command = [sys.executable, "-m", "dagtasks", "-C", str(root), "run", "000001"]
+    running = subprocess.Popen([*command, "--param", "task_command=sleep 1; echo done"], stderr=subprocess.PIPE)
+    assert running.stderr is not None
+    while b"started" not in running.stderr.readline():
+        pass
+    running.stderr.close()
+    running.wait()
+    run = cli(root, "runs", "list", "--json").json[0]
+    assert (run["status"], run["outputs"]) == ("succeeded", {"result": "done"})
+
+
+def test_ctrl_c_at_the_very_beginning_is_never_lost(root: Path, cli: Cli) -> None:
+    command = [sys.executable, "-m", "dagtasks", "-C", str(root), "run", "000001", "--param", "task_command=sleep 30"]
+    for delay in (0.05, 0.15, 0.3, 0.5, 0.8):
+        running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(delay)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(timeout=20) in (130, -signal.SIGINT)
+
+
 def test_ctrl_c_cancels_and_leaves_no_process(root: Path, cli: Cli) -> None:
     marker = f"4{os.getpid()}"
     command = [

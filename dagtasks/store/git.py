@@ -7,13 +7,16 @@ repository's configuration that can be switched off. GitPython is used in `store
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dagtasks.errors import GitError
+
+if TYPE_CHECKING:
+    import subprocess
 
 READ_ONLY = (
     "--no-optional-locks",
@@ -115,6 +118,8 @@ class Git:
     def _run(
         self, arguments: Sequence[str], *, given: bytes | None = None, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[bytes]:
+        import subprocess  # commands that only read files start no process
+
         done = subprocess.run(
             ["git", "-C", str(self.root), *arguments],
             input=given,
@@ -139,7 +144,8 @@ def clean_environment() -> dict[str, str]:
 
     Identity, configuration, ssh and askpass variables stay: without them the author would be lost.
     """
-    environment = {key: value for key, value in os.environ.items() if key not in _local_variables()}
+    local = _local_variables()
+    environment = {key: value for key, value in os.environ.items() if key not in local}
     return {**environment, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
 
 
@@ -147,6 +153,8 @@ def _local_variables() -> frozenset[str]:
     """What `git rev-parse --local-env-vars` lists; asked only when there is any variable of git's at all."""
     if not any(name.startswith("GIT_") for name in os.environ):
         return frozenset()
+    import subprocess
+
     done = subprocess.run(["git", "rev-parse", "--local-env-vars"], capture_output=True, text=True, check=False)
     return frozenset(done.stdout.split())
 

@@ -20,6 +20,7 @@ MAX_DEPTH = 32
 _KEY = re.compile(r"""( *)("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[\w./$][^:#]*):(?=[ \t]|$)""")
 _ITEM = re.compile(r"( *)-(?=[ \t]|$)")
 _QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^']|'')*'""", re.DOTALL)
+_AFTER_QUOTES = re.compile(r"\s*(?:#.*|:(?:\s.*)?)?\Z", re.DOTALL)
 _COMMENT = re.compile(r"(?:^|[ \t])#")
 _FLOW_PART = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[\[\]{},#]|[^"'\[\]{},#]+|["']""", re.DOTALL)
 _WORDS_OF_YAML = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
@@ -69,6 +70,23 @@ class Scalar(NamedTuple):
         return self.head + self.gap + self.value + self.comment
 
 
+class Items(NamedTuple):
+    """A list: its first line without the items, where its dashes stand (None: in brackets or empty), its items."""
+
+    head: str
+    column: int | None
+    items: Blocks
+
+    def at_column(self, column: int) -> Blocks:
+        """The items one a line, with the dash at that column."""
+        cut = self.column
+        blocks = (
+            block._replace(lines=(" " * column + (f"- {block.lines[0]}" if cut is None else block.lines[0][cut:]),))
+            for block in self.items.blocks
+        )
+        return Blocks(tuple(blocks), self.items.tail)
+
+
 def split_map(lines: Sequence[str], column: int) -> Blocks:
     """The entries of a map whose keys stand at `column`. Raises `Unclear`."""
     collected = _Collector()
@@ -86,7 +104,8 @@ def split_list(lines: Sequence[str], column: int) -> Blocks:
     """The items of a list whose dashes stand at `column`, each named by what it says. Raises `Unclear`."""
     collected = _Collector()
     for line in lines:
-        if _is_remark(line, column):
+        # An item of one line has nothing below it, so a comment there is one, however deep it stands.
+        if _is_remark(line, -1):
             collected.remark(line)
         elif _is_item(line, column):
             collected.begin(meaning(line[column + 1 :]), line)
@@ -95,6 +114,27 @@ def split_list(lines: Sequence[str], column: int) -> Blocks:
         else:
             raise Unclear("a line among the items is none")
     return collected.finish(_check_item)
+
+
+def read_items(lines: Lines) -> Items:
+    """The list of one-line items under (or beside) a key; no lines: an empty one.
+
+    Raises `Unclear` when it is something else, or is written in an unusual way.
+    """
+    if not lines:
+        return Items("", None, Blocks(()))
+    head, below = split_scalar(lines[0]), lines[1:]
+    first = head.head + head.comment
+    if head.value:
+        if below:
+            raise Unclear("a value over several lines")
+        return Items(first, None, Blocks(tuple(Block(meaning(item), (), (item,)) for item in split_flow(head.value))))
+    column = first_column(below)
+    if column is None:
+        return Items(first, None, Blocks((), below))
+    if not is_list(below):
+        raise Unclear("it is no list")
+    return Items(first, column, split_list(below, column))
 
 
 def split_flow(value: str) -> list[str]:
@@ -172,7 +212,7 @@ def _check_entry(block: Block) -> None:
     text = "\n".join([block.lines[0][len(head) :], *block.lines[1:]]).strip()
     if text[:1] in ("'", '"'):
         quoted = _QUOTED.match(text)
-        if not quoted or text[quoted.end() :].split("#")[0].strip():
+        if not quoted or not _AFTER_QUOTES.match(text, quoted.end()):
             raise Unclear(f"the quotes of {block.name} are not closed")
     elif text[:1] in ("[", "{") and not _is_balanced(text):
         raise Unclear(f"the brackets of {block.name} are not closed")

@@ -57,7 +57,7 @@ def conflict_faults(text: str) -> Iterator[Fault]:
     """The marks of an unfinished merge, each with the side that it begins or ends."""
     if "<<<<<<<" not in text and ">>>>>>>" not in text:
         return
-    hint = "keep the side you want, delete the marks and `git add` the file (or use `git mergetool`)"
+    hint = "try `dagtasks resolve`; or keep the side you want, delete the marks and `git add` the file"
     for match in _MARKER.finditer(text):
         line, _ = line_and_column(text, match.start())
         yield Fault(line, 1, "DT106", f"Git conflict mark: {_side_of(match[1], match[2] or '')}", hint)

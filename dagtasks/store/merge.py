@@ -20,10 +20,8 @@ from dagtasks.store.blocks import (
     Scalar,
     Unclear,
     first_column,
-    is_list,
     meaning,
-    split_flow,
-    split_list,
+    read_items,
     split_map,
     split_scalar,
 )
@@ -88,14 +86,6 @@ class _Text(NamedTuple):
         ends_line = not text or text.endswith(newline)
         lines = text.removesuffix(newline).split(newline) if text else []
         return cls(tuple(lines), newline, ends_line, is_windows or not returns)
-
-
-class _Items(NamedTuple):
-    """A list: its first line without the items, where its dashes stand (None: in brackets or empty), its items."""
-
-    head: str
-    column: int | None
-    items: Blocks
 
 
 class _Merger:
@@ -168,7 +158,7 @@ class _Merger:
     def _set(self, path: Path, *sides: Lines) -> Sequence[str] | None:
         """A list that is a set, merged item by item; None when it is not one, or is written in an unusual way."""
         try:
-            base, ours, theirs = (_read_items(lines) for lines in sides)
+            base, ours, theirs = (read_items(lines) for lines in sides)
         except Unclear:
             return None
         if not _is_set(path, base.items.names, ours.items.names, theirs.items.names):
@@ -179,7 +169,7 @@ class _Merger:
             return _flow_lines(head, self._map(path, base.items, ours.items, theirs.items))
         column = _pick(base.column, ours.column, theirs.column)
         at = columns[0] if column is None else column
-        return [*head, *self._map(path, *(_put_at(side, at) for side in (base, ours, theirs)))]
+        return [*head, *self._map(path, *(side.at_column(at) for side in (base, ours, theirs)))]
 
     def _nested(self, path: Path, *sides: Lines) -> Sequence[str] | None:
         """A map, merged key by key; None when it is not one, or is indented differently."""
@@ -283,34 +273,6 @@ def _is_set(path: Path, base: Sequence[str], ours: Sequence[str], theirs: Sequen
     if path in _SETS or (path[0] == "workflows" and len(path) == 3 and path[2] == "run_on"):
         return True
     return path[0] == "metadata" and set(base) <= set(ours) & set(theirs)
-
-
-def _read_items(lines: Lines) -> _Items:
-    """The list under (or beside) a key. Raises `Unclear` when it is something else, or written in an unusual way."""
-    if not lines:
-        return _Items("", None, Blocks(()))
-    head, below = split_scalar(lines[0]), lines[1:]
-    first = head.head + head.comment
-    if head.value:
-        if below:
-            raise Unclear("a value over several lines")
-        return _Items(first, None, Blocks(tuple(Block(meaning(item), (), (item,)) for item in split_flow(head.value))))
-    column = first_column(below)
-    if column is None:
-        return _Items(first, None, Blocks((), below))
-    if not is_list(below):
-        raise Unclear("it is no list")
-    return _Items(first, column, split_list(below, column))
-
-
-def _put_at(side: _Items, column: int) -> Blocks:
-    """The items as lines with the dash at that column."""
-    cut = side.column
-    blocks = (
-        block._replace(lines=(" " * column + (f"- {block.lines[0]}" if cut is None else block.lines[0][cut:]),))
-        for block in side.items.blocks
-    )
-    return Blocks(tuple(blocks), side.items.tail)
 
 
 def _flow_lines(head: Sequence[str], items: Sequence[str]) -> list[str] | None:

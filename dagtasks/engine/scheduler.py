@@ -35,7 +35,7 @@ from dagtasks.model.run import (
 from dagtasks.model.values import JSON, RunState, StepState
 from dagtasks.outbound import OutboundClient, OutboundError
 from dagtasks.planning import resolve as rules
-from dagtasks.planning.plan import ApiRequest, CallRequest, ExecRequest, Plan, PlanStep, Request
+from dagtasks.planning.plan import ApiRequest, CallRequest, ExecRequest, Plan, PlanStep, Request, needs_engine
 from dagtasks.settings import EngineSettings
 
 Listener = Callable[[RunEvent], None]
@@ -92,7 +92,10 @@ def run_plan(
     """
 
     async def run_it() -> RunRecord:
-        async with executor, OutboundClient(allow_hosts) as client:
+        async with AsyncExitStack() as opened:
+            if needs_engine(plan):
+                await opened.enter_async_context(executor)
+            client = await opened.enter_async_context(OutboundClient(allow_hosts))
             with _cancelled_by_signals():
                 tools = Tools(executor, client, tuple(listeners), now, make_id)
                 return await run(plan, record, tools, settings)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from dagtasks.model.values import JSON
 
@@ -102,6 +102,13 @@ class Plan:
     branch: str | None = None
     dirty: bool = False
     notes: tuple[str, ...] = ()
+
+
+def needs_engine(plan: Plan) -> bool:
+    """Whether any step of the plan, or of a template that it calls, runs as a process; api steps need no engine."""
+    templates: list[Any] = [plan.template, *plan.templates.values()]
+    steps = (step for template in templates for step in template.data["steps"])
+    return any("container" in step or "script" in step for step in steps)
 
 
 @dataclass(frozen=True, slots=True)

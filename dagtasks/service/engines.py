@@ -5,18 +5,28 @@ from __future__ import annotations
 import asyncio
 
 from dagtasks.engine.executor import make_executor
+from dagtasks.errors import EngineUnavailable
 from dagtasks.settings import EngineSettings
+
+PROBE_SECONDS = 8.0
 
 
 def probe(settings: EngineSettings) -> str:
-    """What answers, in a few words. Raises `EngineUnavailable` within a few seconds when nothing does."""
+    """What answers, in a few words. Raises `EngineUnavailable` within a few seconds when nothing does.
+
+    A first start that has to fetch the engine takes longer than that; a run waits for it, this does not.
+    """
     executor = make_executor(settings)
 
     async def look() -> str:
-        async with executor:
+        async with asyncio.timeout(PROBE_SECONDS), executor:
             return executor.note
 
-    note = asyncio.run(look())
+    try:
+        note = asyncio.run(look())
+    except TimeoutError:
+        message = f"no {settings.name} engine answered within {PROBE_SECONDS:g} seconds"
+        raise EngineUnavailable(message, hint="a run waits longer: dagtasks run --engine dagger") from None
     return f"{settings.name} at {settings.host or 'the place that the SDK finds'} answers" + (
         f"; {note}" if note else ""
     )

@@ -112,6 +112,18 @@ def test_no_engine_is_said_at_once_and_leaves_no_record(root: Path, cli: Cli, tm
     assert cli(root, "runs", "list", "--json").json == []
 
 
+def test_api_steps_need_no_engine(root: Path, cli: Cli, tmp_path: Path) -> None:
+    (root / "templates/ask.yaml").write_text(
+        "metadata: {name: ask}\nsteps:\n  - name: ask\n    api: {url: 'http://127.0.0.1:9/'}\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGTASKS_ENGINE_HOST", f"unix://{tmp_path}/nowhere.sock")
+        done = cli(root, "run", "--template", "ask", "--engine", "dagger", "--json")
+    assert done.code == 1
+    assert done.json["steps"][0]["error"]["code"] != "engine_unavailable"
+    assert done.json["status"] == "errored"
+
+
 def test_a_committed_file_cannot_choose_the_local_engine(root: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DAGTASKS_ENGINE")
     (root / "config").mkdir()

@@ -107,11 +107,12 @@ def _row(task: dict[str, Any]) -> tuple[Any, ...]:
 
 @group.command("show")
 @click.argument("task", metavar="ID", shell_complete=complete.tasks)
+@click.option("--dependents", is_flag=True, help="Also the tasks that depend on it; every file is looked at for them.")
 @json_option
 @click.pass_obj
-def show_(app: App, /, task: str, *, as_json: bool) -> int:
+def show_(app: App, /, task: str, *, dependents: bool, as_json: bool) -> int:
     """Show everything about one task."""
-    data = tasks.show(app.project(), task, today())
+    data = tasks.show(app.project(), task, today(), dependents=dependents)
     return show("task", data, _sheet(data), as_json=as_json)
 
 
@@ -120,7 +121,8 @@ def _sheet(data: dict[str, Any]) -> str:
     top = {
         "id": data["id"],
         "status": f"{data['status']} ({state})" if state else data["status"],
-        **{key: data[key] for key in ("priority", "assignee", "phase", "due", "labels", "depends_on", "dependents")},
+        **{key: data[key] for key in ("priority", "assignee", "phase", "due", "labels", "depends_on")},
+        "dependents": data.get("dependents"),
         **{f"metadata.{key}": value for key, value in data["metadata"].items()},
         **{f"workflow {name}": binding["template"] for name, binding in data["workflows"].items()},
         "file": data["path"],

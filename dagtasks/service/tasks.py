@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import PurePosixPath
 from typing import Any, cast
 
-from dagtasks.errors import Conflict, InvalidInput, InvalidProject, NotFound
+from dagtasks.errors import Conflict, InvalidProject, NotFound
 from dagtasks.model.summary import TaskSummary
 from dagtasks.model.values import Priority, Status
 from dagtasks.planning import graph, ready
@@ -68,22 +67,15 @@ def row_to_json(index: Index, task: TaskSummary, today: date) -> dict[str, Any]:
     }
 
 
-def show(project: Project, text: str, today: date) -> dict[str, Any]:
-    """The whole task whose id begins with the text. Raises `NotFound`, `InvalidProject` when its file is wrong."""
-    index = project.load()
-    return task_to_json(project, index, find_task(index, text), today)
+def show(project: Project, text: str, today: date, *, dependents: bool = False) -> dict[str, Any]:
+    """The whole task whose id begins with the text. Raises `NotFound`, `InvalidProject` when its file is wrong.
 
-
-def task_to_json(project: Project, index: Index, task: TaskSummary, today: date) -> dict[str, Any]:
-    """The whole task as `--json` shows it."""
-    whole = project.read_task(task.path)
-    workflows = {name: binding.model_dump(mode="json") for name, binding in whole.workflows.items()}
-    return {
-        **row_to_json(index, task, today),
-        "description": whole.description,
-        "workflows": workflows,
-        "dependents": index.dependents[task.id],
-    }
+    Only its own file and those of its dependencies are looked at; `dependents` asks every file who depends on it.
+    """
+    index = project.load() if dependents else project.load_around(text)
+    task = find_task(index, text)
+    shown = {**row_to_json(index, task, today), **project.load_details(task.path)}
+    return {**shown, "dependents": index.dependents[task.id]} if dependents else shown
 
 
 def find_task(index: Index, text: str) -> TaskSummary:
@@ -117,7 +109,8 @@ def create(project: Project, key: str, data: Mapping[str, Any], settings: WriteS
         }
         content = make_file(found, written)
         row = cast(TaskSummary, row_of(found, content))
-        _check_links(index, row)
+        _check_phase(index, row)
+        _check_dependencies(index, row)
         after = _with_row(index, row)
         refuse_open_dependencies(after, row, None, ignore=False)
         answer = {**row_to_json(after, row, date.today()), "description": written.get("description") or ""}  # noqa: DTZ011
@@ -128,6 +121,8 @@ def create(project: Project, key: str, data: Mapping[str, Any], settings: WriteS
 
 def _new_place(index: Index, key: str) -> Place:
     """A place for a new task: an id that no file has, in a folder that does not get too full."""
+    import secrets  # costs start-up, and reading needs none
+
     taken = index.tasks.keys() | {file.id for file in index.broken}
     while (name := f"{key}-{''.join(secrets.choice(ID_ALPHABET) for _ in range(6))}") in taken:
         continue
@@ -146,14 +141,19 @@ def change(
     """Change fields of the task. Raises `NotFound`, `InvalidInput`, `Conflict` while a dependency is open."""
     edits = parse_edits(texts, TASK_FIELDS)
 
+    links = any(edit.loc == ("depends_on",) for edit in edits)
+
     def make() -> Change:
-        index = project.load()
+        # Whether a new edge closes a circle is the one question that needs all tasks.
+        index = project.load() if links else project.load_around(text)
         before = find_task(index, text)
         found = Place(before.path, Kind.TASK, before.id, before.project)
         resolved = [_resolve(index, edit) for edit in edits]
         content = edit_file(project, found, resolved)
         row = cast(TaskSummary, row_of(found, content))
-        _check_links(index, row)
+        _check_phase(index, row)
+        if links:
+            _check_dependencies(index, row)
         after = _with_row(index, row)
         notes = refuse_open_dependencies(after, row, before.status, ignore=ignore_dependencies)
         message = f"{row.id}: {_describe(before, row, resolved)}"
@@ -196,10 +196,13 @@ def refuse_open_dependencies(index: Index, task: TaskSummary, before: Status | N
     )
 
 
-def _check_links(index: Index, row: TaskSummary) -> None:
-    """Refuse an unknown phase, an unknown dependency and a circle."""
+def _check_phase(index: Index, row: TaskSummary) -> None:
     if row.phase:
         index.get_phase(f"{row.project}/{row.phase}")
+
+
+def _check_dependencies(index: Index, row: TaskSummary) -> None:
+    """Refuse an unknown dependency and a circle."""
     for need in row.depends_on:
         if need not in index.tasks and need != row.id:
             find_task(index, need)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import random
 import stat
 import time
 from collections.abc import Iterator
@@ -168,6 +167,8 @@ def _wait_for(descriptor: int, path: Path, seconds: float) -> None:
         except BlockingIOError:
             if time.monotonic() >= end:
                 raise _timeout(path, seconds) from None
+            import random  # nearly nobody waits
+
             # Jitter, so that many waiters do not wake in step.
             time.sleep(random.uniform(0.002, 0.02))  # noqa: S311
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import marshal
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,11 +28,37 @@ if TYPE_CHECKING:
 def load_index(root: Path, cache: Cache) -> Index:
     """The index of the work tree at `root`, with the problems of all files and of the links between them."""
     found = scan(root)
+    keys = marshal.dumps(found.keys, 2)  # later versions give several answers for equal values
+    if not found.problems and (snapshot := cache.snapshot(keys)):
+        return _unpack_index(snapshot)
     records = read_files(root, cache, found, cache.records())
     rows = [unpack_row(record.row) for record in records.values() if record.row]
     index = build_index(rows, [*found.problems, *_own_problems(records)])
     links = _judge(root, cache, _Tree(index, rows, records))
-    return replace(index, problems=tuple(sorted([*index.problems, *map(unpack_problem, links)])))
+    index = replace(index, problems=tuple(sorted([*index.problems, *map(unpack_problem, links)])))
+    if not found.problems and all(record.key for record in records.values()):
+        cache.store_snapshot(keys, _pack_index(index, records))
+    return index
+
+
+def _pack_index(index: Index, records: Mapping[str, Record]) -> Packed:
+    kinds = (index.projects, index.phases, index.tasks, index.templates)
+    groups: list[Iterable[Row]] = [*(kind.values() for kind in kinds), index.broken]
+    return *([records[row.path].row for row in group] for group in groups), pack(index.problems)
+
+
+def _unpack_index(packed: Packed) -> Index:
+    """The index that was packed: nothing has to be sorted again."""
+    *groups, problems = packed
+    projects, phases, tasks, templates, broken = ([unpack_row(row) for row in group] for group in groups)
+    return Index(
+        projects={row.key: row for row in projects},
+        phases={row.id: row for row in phases},
+        tasks={row.id: row for row in tasks},
+        templates={row.name: row for row in templates},
+        broken=tuple(broken),
+        problems=tuple([unpack_problem(problem) for problem in problems]),
+    )
 
 
 def _own_problems(records: Mapping[str, Record]) -> Iterator[Problem]:

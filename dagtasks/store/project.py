@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagtasks.errors import InvalidProject, Problem, ProjectNotFound, has_errors
-from dagtasks.settings import Layer, Settings, check_values, combine, flatten, from_environment
 from dagtasks.store.files import hold_lock
 from dagtasks.store.git import Git, find_git
 from dagtasks.store.layout import DEFAULT_SETTINGS, ENGINE_SETTINGS, ENV_FILE, TASKS
@@ -18,6 +17,7 @@ from dagtasks.store.layout import DEFAULT_SETTINGS, ENGINE_SETTINGS, ENV_FILE, T
 if TYPE_CHECKING:
     from dagtasks.model.task import Task
     from dagtasks.planning.index import Index
+    from dagtasks.settings import Layer, Settings
     from dagtasks.store.cache import Cache
     from dagtasks.store.documents import Document
     from dagtasks.store.runs import RunStore
@@ -79,6 +79,8 @@ class Project:
     @cached_property
     def settings(self) -> Settings:
         """The settings in force. Raises `InvalidProject` with the problems of the settings files."""
+        from dagtasks.settings import combine
+
         layers, problems = self._settings_layers()
         if has_errors(problems):
             raise InvalidProject("the settings are wrong", problems=problems)
@@ -89,6 +91,8 @@ class Project:
         return self._settings_layers()[1]
 
     def _settings_layers(self) -> tuple[list[Layer], list[Problem]]:
+        from dagtasks.settings import Layer, from_environment
+
         user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "dagtasks" / "config.yaml"
         problems = self._check_env_file()
         layers = [
@@ -198,10 +202,11 @@ def find_project(start: Path, *, use_cache: bool = True) -> Project:
 
 
 def _read_settings(path: Path, name: str, *, is_committed: bool) -> tuple[dict[str, object], list[Problem]]:
-    from dagtasks.store.documents import read_document
-
     if not path.is_file():
         return {}, []
+    from dagtasks.settings import check_values, flatten
+    from dagtasks.store.documents import read_document
+
     document = read_document(path, name)
     if document.data is None:
         # A settings file may hold nothing but comments.

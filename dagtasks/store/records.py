@@ -74,7 +74,7 @@ def pack_row(row: Row) -> Packed:
     return _KINDS.index(type(row)), unpack(values) != values, values
 
 
-def unpack_row(packed: Packed) -> Row:
+def unpack_row(packed: Packed) -> Any:
     """The row that was packed."""
     kind, is_marked, values = packed
     if is_marked:

@@ -209,8 +209,9 @@ def test_a_broken_file_is_told_and_the_others_are_listed(root: Path, cli: Cli) -
 def test_show(root: Path, cli: Cli) -> None:
     data = cli(root, "task", "show", "000002", "--json").json
     assert (data["waiting"], data["ready"], data["open_dependencies"]) == (True, False, ["web-000001"])
-    text = cli(root, "task", "show", "000001").out
+    text = cli(root, "task", "show", "000001", "--dependents").out
     assert text.startswith("One\n\nid          web-000001\nstatus      planned (ready)\n")
+    assert "dependents  web-000002\n" in text
 
 
 def test_data_cannot_drive_the_terminal(root: Path, cli: Cli) -> None:

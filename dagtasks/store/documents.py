@@ -61,8 +61,9 @@ CODES: dict[str, str] = {
     "DT104": "A key is written twice in one map. Readers disagree about which one counts. Keep one of them.",
     "DT105": "The file is larger than 1 MiB, nested deeper than 32 levels or holds more than 20,000 keys and values. "
     "Split it, or keep long material in a file of its own.",
-    "DT106": "The file holds the marks that Git leaves when it cannot merge. Keep the side you want (or both), delete "
-    "the lines that start with <<<<<<<, |||||||, ======= and >>>>>>>, then `git add` the file.",
+    "DT106": "The file holds the marks that Git leaves when it cannot merge. `dagtasks resolve` merges field by field. "
+    "Where it leaves marks, both sides changed that field: keep the side you want (or both), delete the lines that "
+    "start with <<<<<<<, |||||||, ======= and >>>>>>>, then `git add` the file.",
     "DT107": "The file holds a character that cannot be seen or that changes how the rest is shown: a control "
     "character, a tab outside block text, a text direction override. Delete it; use spaces to indent.",
     "DT108": "A file holds exactly one map with one key a line. It must not be empty, be a list or a single value, be "

@@ -176,7 +176,7 @@ def next_(app: App, /, assignee: str | None, *, show_all: bool, explain: bool, a
         answer = tasks.explain_next(app.project())
         text = table(("ID", "REASON", "NAME"), [(t["id"], t["reason"], t["name"]) for t in answer.data])
         return show("reasons", answer.data, text, as_json=as_json, problems=answer.problems)
-    answer = tasks.list_next(app.project(), today(), assignee)
-    rows = answer.data if show_all else answer.data[:1]
-    text = table(HEAD, [_row(task) for task in rows]) if rows else "nothing can be started now (see --explain)"
-    return show("tasks", rows, text, as_json=as_json, problems=answer.problems)
+    answer = tasks.list_next(app.project(), today(), assignee, limit=None if show_all else 1)
+    rows = [_row(task) for task in answer.data]
+    text = table(HEAD, rows) if rows else "nothing can be started now (see --explain)"
+    return show("tasks", answer.data, text, as_json=as_json, problems=answer.problems)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,6 +34,12 @@ class Index:
     def dependents(self) -> Mapping[str, list[str]]:
         """Each task's id with the ids of the tasks that depend on it."""
         return graph.reverse({task.id: task.depends_on for task in self.tasks.values()})
+
+    @cached_property
+    def unblocks(self) -> Mapping[str, int]:
+        """How many open tasks depend directly on each task that any depends on."""
+        waiting = (task for task in self.tasks.values() if task.status.is_open)
+        return Counter(need for task in waiting for need in set(task.depends_on))
 
     def open_dependencies(self, task: TaskSummary) -> list[str]:
         """The ids that the task depends on and that are neither completed nor cancelled (nor known)."""

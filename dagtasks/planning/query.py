@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
+from operator import attrgetter
 from typing import Any
 
 from dagtasks.errors import InvalidInput
@@ -56,7 +57,10 @@ def sort_tasks(tasks: Iterable[TaskSummary], by: str, index: Index) -> list[Task
     field = by.removeprefix("-")
     if field not in SORTS:
         raise InvalidInput(f"tasks cannot be sorted by {by!r}", hint=f"there is: {', '.join(SORTS)}")
-    keys = [(SORTS[field](task, index), task) for task in sorted(tasks, key=lambda task: task.id)]
+    ordered = sorted(tasks, key=attrgetter("id"))
+    if field == "id":
+        return ordered[::-1] if by.startswith("-") else ordered
+    keys = [(SORTS[field](task, index), task) for task in ordered]
     known = sorted((pair for pair in keys if pair[0] is not None), key=lambda pair: pair[0], reverse=by.startswith("-"))
     return [task for _, task in known] + [task for key, task in keys if key is None]
 

@@ -33,7 +33,7 @@ def count_unblocked(index: Index, task: TaskSummary) -> int:
 
     Not through others: that would take a walk through the whole graph for each ready task.
     """
-    return sum(1 for name in index.dependents[task.id] if index.tasks[name].status.is_open)
+    return index.unblocks.get(task.id, 0)
 
 
 def explain(index: Index) -> Iterator[tuple[TaskSummary, str]]:

@@ -31,7 +31,9 @@ def list_matching(project: Project, query: str, today: date, *, sort: str = "id"
     """The tasks that the query asks for (all for an empty one), sorted; broken files are in the problems."""
     index = project.load()
     wanted = parse_query(query, index, today)
-    found = sort_tasks([task for task in index.tasks.values() if wanted.matches(task)], sort, index)
+    found = sort_tasks(
+        filter(wanted.matches, index.tasks.values()) if wanted.tests else index.tasks.values(), sort, index
+    )
     rows = [row_to_json(index, task, today) for task in found[:limit]]
     if wanted.wants_broken:
         rows += [
@@ -238,12 +240,12 @@ def _detach(project: Project, index: Index, name: str, gone: str) -> FileChange:
     return FileChange(task.path, edit_file(project, found, [Edit("remove", ("depends_on",), gone)]))
 
 
-def list_next(project: Project, today: date, assignee: str | None = None) -> Listing:
-    """The tasks that can be started now, best first."""
+def list_next(project: Project, today: date, assignee: str | None = None, limit: int | None = None) -> Listing:
+    """The tasks that can be started now, best first: all, or `limit` of them."""
     index = project.load()
     rows = [
         {**row_to_json(index, task, today), "unblocks": ready.count_unblocked(index, task)}
-        for task in ready.next_tasks(index, assignee)
+        for task in ready.next_tasks(index, assignee)[:limit]
     ]
     return Listing(rows, index.problems)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import marshal
 import sqlite3
 import sys
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ SCHEMA = 1
 _VERSION = crc32(f"{SCHEMA} {__version__} {sys.implementation.cache_tag}".encode()) & 0x7FFF_FFFF
 _WAIT_SECONDS = 0.25
 BUCKETS = 256
+MARGIN_NS = 2_000_000_000
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS bucket (number INTEGER PRIMARY KEY, value BLOB, seal INTEGER)",
     "CREATE TABLE IF NOT EXISTS snapshot (only INTEGER PRIMARY KEY, keys BLOB, value BLOB, seal INTEGER)",
@@ -49,10 +51,15 @@ class Verdict(NamedTuple):
 
 
 class Cache:
-    """The cache in the file at `path`; without a path one that is always empty. Close it after use."""
+    """The cache in the file at `path`; without a path one that is always empty. Close it after use.
 
-    def __init__(self, path: Path | None) -> None:
+    A file that was changed less than `margin_ns` before its key was read may change again under the same time stamp:
+    its key proves nothing.
+    """
+
+    def __init__(self, path: Path | None, *, margin_ns: int = MARGIN_NS) -> None:
         self._path = path
+        self._margin_ns = margin_ns
         self._connection: sqlite3.Connection | None = None
 
     def close(self) -> None:
@@ -126,17 +133,23 @@ class Cache:
                 database.execute("INSERT OR REPLACE INTO verdict VALUES (1, ?, ?)", _seal(tuple(verdict)))
                 database.execute("COMMIT")
 
-    def now(self, device: int) -> int | None:
-        """The time in nanoseconds by the clock that stamps files; None when that of the device is not to be had."""
+    def trusted_before(self, folder: Path, begun: int) -> int:
+        """The time stamp, in nanoseconds, before which a file in the folder was changed if its key is to be proof.
+
+        `begun` says when reading the keys began (`time.time_ns`). 0, so that no key is proof, when the cache cannot be
+        written or lies on another device: the time now is taken from the clock that stamps the files.
+        """
         if self._path is None:
-            return None
+            return 0
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.touch()
-            found = self._path.stat()
+            stamped = self._path.stat()
+            if stamped.st_dev != folder.stat().st_dev:
+                return 0
         except OSError:
-            return None
-        return found.st_mtime_ns if found.st_dev == device else None
+            return 0
+        return stamped.st_mtime_ns - (time.time_ns() - begun) - self._margin_ns
 
     def _open(self) -> sqlite3.Connection | None:
         """The database, if there is one that this version of dagtasks wrote."""

@@ -18,14 +18,11 @@ from dagtasks.errors import Finding, Problem
 from dagtasks.model.summary import BrokenFile
 from dagtasks.store.cache import Cache
 from dagtasks.store.files import read_file
-from dagtasks.store.layout import Place, check_place, check_symlink, place, walk
+from dagtasks.store.layout import TASKS, Place, check_place, check_symlink, place, walk
 from dagtasks.store.records import Key, Record, pack, pack_row
 
 FORK_ABOVE = 1000
 """From so many files on, a second process reads half of them (threads would only take turns)."""
-
-YOUNG_NS = 2_000_000_000
-"""A file changed so shortly before the scan may change again without a new time stamp, so its key proves nothing."""
 
 
 class Scan(NamedTuple):
@@ -53,7 +50,7 @@ class _Fresh(NamedTuple):
 def scan(root: Path) -> Scan:
     """All files that may be tasks, phases, projects or templates, and all symlinks, as they are now."""
     problems: list[Problem] = []
-    begun = time.monotonic_ns()
+    begun = time.time_ns()
 
     def refuse(folder: str, error: OSError) -> None:
         hint = "check that you may read it"
@@ -69,7 +66,7 @@ def scan(root: Path) -> Scan:
 
 def look_at(root: Path, paths: Iterable[str]) -> Scan:
     """The same for the files at these paths only; those that do not exist are left out."""
-    begun = time.monotonic_ns()
+    begun = time.time_ns()
     return Scan({path: _key(root / path) for path in paths if os.path.lexists(root / path)}, [], begun)
 
 
@@ -94,19 +91,12 @@ def read_files(root: Path, cache: Cache, found: Scan, known: dict[str, Record]) 
     if not jobs and not gone:
         return known
     fresh = _read_all(root, jobs)
-    trusted = _trusted_before(root, cache, found.begun)
+    trusted = cache.trusted_before(root / TASKS, found.begun)
     records = {path: _without_young_key(record, trusted) for path, record, _ in fresh}
     changed = {path: record for path, record in records.items() if known.get(path) != record}
     if changed or gone:
         cache.store(changed, {path: detail for path, _, detail in fresh if detail is not None}, gone)
     return {**known, **records}
-
-
-def _trusted_before(root: Path, cache: Cache, begun: int) -> int:
-    """The time stamp before which a file must have been changed for its key to be proof; 0 when none is."""
-    elapsed = time.monotonic_ns() - begun
-    now = cache.now((root / "tasks").stat().st_dev) if (root / "tasks").is_dir() else None
-    return now - elapsed - YOUNG_NS if now is not None else 0
 
 
 def _without_young_key(record: Record, trusted: int) -> Record:
@@ -121,23 +111,24 @@ def _read_all(root: Path, jobs: Sequence[_Job]) -> list[_Fresh]:
     # Forking a process that has threads can leave locks held for ever.
     if len(jobs) < FORK_ABOVE or threading.active_count() > 1 or len(os.sched_getaffinity(0)) < 2:
         return [_read(root, job) for job in jobs]
-    _import_readers()
+    import dagtasks.store.rows  # noqa: F401 - once, before there are two processes that need it
+
     return _read_in_two(root, jobs[::2], jobs[1::2])
-
-
-def _import_readers() -> None:
-    """Import what reading needs before there are two processes that would each do it."""
-    import dagtasks.store.rows  # noqa: F401
 
 
 def _read_in_two(root: Path, mine: Sequence[_Job], theirs: Sequence[_Job]) -> list[_Fresh]:
     receiver, sender = os.pipe()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError:  # too many processes
+        os.close(receiver)
+        os.close(sender)
+        return [_read(root, job) for job in (*mine, *theirs)]
     if child == 0:
         os.close(receiver)
         _answer(root, theirs, sender)
+    os.close(sender)
     try:
-        os.close(sender)
         with os.fdopen(receiver, "rb") as stream:
             fresh = [_read(root, job) for job in mine]
             answer = stream.read()

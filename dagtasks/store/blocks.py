@@ -91,9 +91,9 @@ def split_map(lines: Sequence[str], column: int) -> Blocks:
     """The entries of a map whose keys stand at `column`. Raises `Unclear`."""
     collected = _Collector()
     for number, line in enumerate(lines):
-        if _is_remark(line, column) or (line == "---" and number == 0):
+        if _is_remark(line, column) or line == "..." or (line == "---" and number == 0):
             collected.remark(line)
-        elif _indentation(line) > column or (collected.is_begun and _is_item(line, column)):
+        elif _indentation(line) > column or (collected.is_begun and _goes_on(line, column)):
             collected.belong(line)
         else:
             collected.begin(_key_of(line, column), line)
@@ -248,6 +248,11 @@ def _is_item(line: str, column: int) -> bool:
     return _indentation(line) == column and _ITEM.match(line) is not None
 
 
+def _goes_on(line: str, column: int) -> bool:
+    """Whether a line at the column of the keys belongs to the key above: an item, or the end of what is in brackets."""
+    return _is_item(line, column) or line[column : column + 1] in ("]", "}")
+
+
 def _is_remark(line: str, column: int) -> bool:
     """Whether it is an empty line, or a comment that does not stand below (deeper than) `column`; -1: anywhere."""
     text = line.strip(" ")
@@ -285,6 +290,8 @@ class _Collector:
         self._waiting = []
 
     def begin(self, name: str, line: str) -> None:
+        if "..." in self._waiting:
+            raise Unclear("a second document follows")
         self._blocks.append((name, self._waiting, [line]))
         self._waiting = []
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from itertools import dropwhile
 from typing import NamedTuple, TypeVar
 
 from dagtasks.store.blocks import (
@@ -63,10 +64,18 @@ def merge(base: bytes, ours: bytes, theirs: bytes, marks: Marks | None = None) -
     merger = _Merger(marks or Marks())
     lines = merger.document(*texts)
     newline = _pick(texts[0].newline, texts[1].newline, texts[2].newline) or texts[1].newline
-    ends_line = _pick(texts[0].ends_line, texts[1].ends_line, texts[2].ends_line)
-    end = newline if lines and (merger.conflicts or ends_line) else ""
+    end = newline if lines and (merger.conflicts or _ends_line(texts, lines[-1])) else ""
     content = (newline.join(lines) + end).encode("utf-8", "surrogateescape")
     return Merge(content, tuple(dict.fromkeys(merger.conflicts)))
+
+
+def _ends_line(texts: Sequence[_Text], last: str) -> bool:
+    """Whether the merge ends with a line end. It is left out only behind a line that a version ends with like that.
+
+    Elsewhere a missing line end could change what a text says.
+    """
+    base, ours, theirs = (text.ends_line for text in texts)
+    return _pick(base, ours, theirs) is True or all(text.ends_line or text.lines[-1] != last for text in texts)
 
 
 class _Text(NamedTuple):
@@ -110,7 +119,10 @@ class _Merger:
         blocks = [side.by_name for side in (base, ours, theirs)]
         lines: list[str] = []
         for name in merge_order(base.names, ours.names, theirs.names):
-            lines += self._entry((*path, name), *(side.get(name) for side in blocks))
+            entry = self._entry((*path, name), *(side.get(name) for side in blocks))
+            # Only text that keeps its empty lines (`|+`) ends with one; another would become part of it.
+            keeps_gap = bool(lines) and not lines[-1].strip()
+            lines += dropwhile(lambda line: not line.strip(), entry) if keeps_gap else entry
         return [*lines, *self._remarks(path, base.tail, ours.tail, theirs.tail)]
 
     def _entry(self, path: Path, base: Block | None, ours: Block | None, theirs: Block | None) -> list[str]:

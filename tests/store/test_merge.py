@@ -12,9 +12,11 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from dagtasks.errors import Conflict
 from dagtasks.model.summary import TASK_KEYS
-from dagtasks.store.documents import parse_document
-from dagtasks.store.emitter import make_document
+from dagtasks.store.documents import Document, parse_document
+from dagtasks.store.edits import add_item, set_value
+from dagtasks.store.emitter import is_same, make_document
 from dagtasks.store.merge import WHOLE_FILE, Marks, main, merge
 
 CORPUS = sorted(Path(__file__).with_name("corpus").glob("*.yaml"))
@@ -301,8 +303,28 @@ def test_the_final_newline_is_merged_too(ends: tuple[bool, bool, bool]) -> None:
     def side(text: str, has_end: bool) -> bytes:
         return (text + "\n" * has_end).encode()
 
-    merged = merge(side("a: 1\nb: 1", ends[0]), side("a: 2\nb: 1", ends[1]), side("a: 1\nb: 2", ends[2]))
-    assert merged == (side("a: 2\nb: 2", ends[1] if ends[1] != ends[0] else ends[2]), ())
+    merged = merge(
+        side("a: 1\nb: 1\nc: 1", ends[0]), side("a: 2\nb: 1\nc: 1", ends[1]), side("a: 1\nb: 2\nc: 1", ends[2])
+    )
+    assert merged == (side("a: 2\nb: 2\nc: 1", ends[1] if ends[1] != ends[0] else ends[2]), ())
+
+
+def test_a_text_that_comes_to_be_the_last_keeps_its_line_end() -> None:
+    merged = merge(b"a: x\nb: |-\n  y", b"a: x", b"a: |\n  1\n  2\nb: |-\n  y")
+    assert merged == (b"a: |\n  1\n  2\n", ())
+
+
+def test_a_text_with_its_empty_lines_gets_no_more_of_them() -> None:
+    base = b"a: |+\n  x\n\nb: 1\nc: 1\n\nd: 1\n"
+    assert merge(base, b"a: |+\n  x\n\nc: 1\n\nd: 1\n", b"a: |+\n  x\n\nb: 1\n\nd: 1\n").content == (
+        b"a: |+\n  x\n\nd: 1\n"
+    )
+
+
+def test_brackets_over_lines() -> None:
+    base = b"a: [\n  1,\n]\nb: 1\n..." + b"\n# end\n"
+    merged = merge(base, base.replace(b"1,", b"2,"), base.replace(b"b: 1", b"b: 2"))
+    assert merged == (b"a: [\n  2,\n]\nb: 2\n...\n# end\n", ())
 
 
 def test_marks_can_be_longer_and_named() -> None:
@@ -486,6 +508,42 @@ def test_sides_can_be_swapped_and_merging_again_changes_nothing(
         assert merged.content == mirrored.content
         assert merge(base, merged.content, theirs).content == merged.content
         assert merge(theirs, merged.content, theirs).content == merged.content
+
+
+VALUES = st.sampled_from(["x", "no", 1, None, "l1\nl2\n", ["a", "b"], {"k": "v", "z": [1]}, "a # b", " lead\n x"])
+DOCUMENTS = [document for path in CORPUS if (document := parse_document(path.read_bytes(), path.name)).data]
+
+
+@st.composite
+def edited(draw: st.DrawFn, document: Document) -> tuple[str, Document]:
+    """A key of the document (or a new one), and the document with an edit there, made as commands make it."""
+    assert document.data is not None
+    key = draw(st.sampled_from([*document.data, "new_a", "new_b"]))
+    now = document.data.get(key)
+    try:
+        if isinstance(now, dict) and now and draw(st.booleans()):
+            return key, set_value(document, (key, draw(st.sampled_from([*now, "new"]))), draw(VALUES))
+        if isinstance(now, list) and now and draw(st.booleans()):
+            return key, add_item(document, (key,), draw(st.sampled_from(["aa", "zz"])))
+        return key, set_value(document, (key,), draw(VALUES))
+    except Conflict:
+        return key, document
+
+
+@given(st.sampled_from(DOCUMENTS), st.data())
+@settings(max_examples=200, deadline=None)
+def test_edits_of_two_fields_of_awkward_files_are_both_kept(base: Document, data: st.DataObject) -> None:
+    (key, ours), (other, theirs) = data.draw(edited(base)), data.draw(edited(base))
+    if key == other:
+        return
+    merged = merge(base.content, ours.content, theirs.content)
+    assert merged.conflicts == ()
+    assert merged == merge(base.content, theirs.content, ours.content)
+    want = {
+        **(base.data or {}),
+        **{k: doc.data[k] for k, doc in ((key, ours), (other, theirs)) if k in (doc.data or {})},
+    }
+    assert is_same(parse_document(merged.content, base.path).data, want)
 
 
 @given(st.sampled_from(CORPUS), st.data())

@@ -28,6 +28,9 @@ CODES = {
 }
 
 
+HINTED_TASKS = 20
+
+
 class LinkFinding(NamedTuple):
     """A finding and the path of the file that it is about."""
 
@@ -43,8 +46,9 @@ def check_links(index: Index, duplicates: Mapping[str, list[str]]) -> Iterator[L
     yield from _check_duplicates(duplicates)
     broken = {file.id for file in index.broken}
     phases = index.phases.keys() | {f"{file.project}/{file.id}" for file in index.broken if file.kind == "phase"}
+    near = _NearTasks(index)
     for task in index.tasks.values():
-        for finding in _check_task(index, task, phases, broken):
+        for finding in _check_task(index, task, phases, broken, near):
             yield LinkFinding(task.path, finding)
     yield from _check_cycles(index)
     for template in index.templates.values():
@@ -60,13 +64,27 @@ def _check_duplicates(duplicates: Mapping[str, list[str]]) -> Iterator[LinkFindi
             yield LinkFinding(path, Finding((), "DT205", message, "rename one of the two files"))
 
 
-def _check_task(index: Index, task: TaskSummary, phases: Iterable[str], broken: set[str]) -> Iterator[Finding]:
+class _NearTasks:
+    """Who may be meant by an unknown id. Each look at all ids takes long, so only the first few unknown ids get one."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._hints: dict[str, str] = {}
+
+    def hint(self, name: str) -> str:
+        if name not in self._hints and len(self._hints) < HINTED_TASKS:
+            self._hints[name] = did_you_mean(name, self._index.tasks)
+        return self._hints.get(name, "")
+
+
+def _check_task(
+    index: Index, task: TaskSummary, phases: Iterable[str], broken: set[str], near: _NearTasks
+) -> Iterator[Finding]:
     if task.phase and f"{task.project}/{task.phase}" not in phases:
         yield _unknown_phase(index, task)
     for place, need in enumerate(task.depends_on):
         if need not in index.tasks and need not in broken:
-            hint = did_you_mean(need, index.tasks)
-            yield Finding(("depends_on", place), "DT203", f"there is no task {need!r}", hint)
+            yield Finding(("depends_on", place), "DT203", f"there is no task {need!r}", near.hint(need))
     for binding in task.workflows:
         yield from _check_binding(index, binding, broken)
     if task.status in (Status.IN_PROGRESS, Status.COMPLETED) and (needs := index.open_dependencies(task)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -31,6 +33,7 @@ def demo(app: App, /, folder: Path, engine: str | None) -> int:
     """Make a small project in FOLDER, run workflows of it and build its board."""
     from dagtasks.service import demo as demo_
 
-    for line in demo_.make(app.path / folder, engine):
+    program = "dagtasks" if shutil.which("dagtasks") else str(Path(sys.argv[0]).absolute())
+    for line in demo_.make(app.path / folder, engine, program):
         click.echo(line)
     return 0

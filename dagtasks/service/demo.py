@@ -27,10 +27,10 @@ RUNS = (
 )
 
 
-def make(folder: Path, engine: str | None = None) -> Iterator[str]:
+def make(folder: Path, engine: str | None, program: str) -> Iterator[str]:
     """Make the demo in an empty folder and tell, line by line, what is done and where to look.
 
-    Raises `InvalidInput` when the folder holds anything.
+    `program` is how the user can call dagtasks. Raises `InvalidInput` when the folder holds anything.
     """
     if folder.exists() and any(folder.iterdir()):
         raise InvalidInput(f"{folder} is not empty", hint="name a new folder: dagtasks demo FOLDER")
@@ -40,7 +40,7 @@ def make(folder: Path, engine: str | None = None) -> Iterator[str]:
     setup.init(folder)
     project = Project(folder.resolve())
     _copy_files(project)
-    yield f"project: {project.root} (1 project, 3 phases, 13 tasks, 4 templates)"
+    yield f"project: {project.root} ({_contents(project)})"
     chosen, reason = _choose_engine(project, engine)
     if reason:
         yield reason
@@ -50,7 +50,14 @@ def make(folder: Path, engine: str | None = None) -> Iterator[str]:
             yield _run(ready, selection, address, what)
     built = boards.build(project)
     yield f"board: {built.site / 'index.html'} ({built.pages} pages)"
-    yield f"look round: cd {project.root}; dagtasks task next; dagtasks runs list; dagtasks board serve"
+    yield f"look round: cd {project.root}"
+    yield from (f"  {program} {command}" for command in ("task next --all", "runs list", "board serve"))
+
+
+def _contents(project: Project) -> str:
+    index = project.load()
+    parts = {"tasks": index.tasks, "phases": index.phases, "templates": index.templates}
+    return ", ".join(f"{len(things)} {name}" for name, things in parts.items())
 
 
 def _copy_files(project: Project) -> None:

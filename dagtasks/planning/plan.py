@@ -106,9 +106,9 @@ class Plan:
 
 def needs_engine(plan: Plan) -> bool:
     """Whether any step of the plan, or of a template that it calls, runs as a process; api steps need no engine."""
-    templates: list[Any] = [plan.template, *plan.templates.values()]
-    steps = (step for template in templates for step in template.data["steps"])
-    return any("container" in step or "script" in step for step in steps)
+    called: list[Any] = [template.data for template in plan.templates.values()]
+    keys = {key for data in called for step in data["steps"] for key in step}
+    return not {"container", "script"}.isdisjoint(keys | {step.kind for step in plan.steps})
 
 
 @dataclass(frozen=True, slots=True)

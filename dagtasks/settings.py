@@ -239,6 +239,11 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
     return flat
 
 
+def is_known_variable(name: str) -> bool:
+    """Whether a variable that begins with `DAGTASKS_` is one of a setting; other variables are none of ours."""
+    return not name.startswith("DAGTASKS_") or any(setting.env == name for setting in SETTINGS)
+
+
 def from_environment(environment: Mapping[str, str]) -> dict[str, object]:
     """The settings that the environment's `DAGTASKS_*` variables give."""
     return {s.name: environment[s.env] for s in SETTINGS if s.env and environment.get(s.env)}

@@ -73,6 +73,9 @@ What this is about, in a few words. Below stand the projects, what can be starte
 """
 
 
+BOARD_FILES = ("mkdocs.yml", "site_src/index.md")
+
+
 def write_board_files(root: Path, name: str | None = None) -> list[Path]:
     """Write `mkdocs.yml` and `site_src/index.md` where they are missing; the paths that were written.
 
@@ -80,7 +83,7 @@ def write_board_files(root: Path, name: str | None = None) -> list[Path]:
     """
     title = name or root.resolve().name
     heading = title.replace("<", "&lt;")
-    texts = {"mkdocs.yml": _CONFIG.format(name=json.dumps(title)), "site_src/index.md": _INDEX.format(name=heading)}
+    texts = dict(zip(BOARD_FILES, (_CONFIG.format(name=json.dumps(title)), _INDEX.format(name=heading)), strict=True))
     missing = {root / path: text for path, text in texts.items() if not (root / path).exists()}
     for path, text in missing.items():
         write_file(path, text.encode())

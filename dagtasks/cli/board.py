@@ -10,7 +10,7 @@ import click
 from dagtasks.cli.app import App, json_option
 from dagtasks.cli.lazy import Group
 from dagtasks.cli.output import note, show
-from dagtasks.service import boards
+from dagtasks.service import boards, setup
 
 
 @click.group(cls=Group)
@@ -23,7 +23,7 @@ def group() -> None:
 @click.pass_obj
 def init(app: App, /, *, as_json: bool) -> int:
     """Write what the board needs, where missing."""
-    data = [step._asdict() for step in boards.init(app.project().root)]
+    data = [step._asdict() for step in setup.init_board(app.project().root)]
     return show("steps", data, "\n".join(f"{step['path']}: {step['done']}" for step in data), as_json=as_json)
 
 

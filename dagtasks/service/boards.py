@@ -1,4 +1,4 @@
-"""The board: making its files, building it, serving it."""
+"""The board: building it, and serving it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dagtasks.board.build import build_site, serve_site
-from dagtasks.board.scaffold import write_board_files
 from dagtasks.errors import InvalidInput, Problem
-from dagtasks.service.setup import Step
 from dagtasks.store.project import Project
 
 
@@ -19,12 +17,6 @@ class Built(NamedTuple):
     site: Path
     pages: int
     problems: Sequence[Problem] = ()
-
-
-def init(root: Path) -> list[Step]:
-    """Write `mkdocs.yml` and `site_src/index.md` where they are missing."""
-    written = [path.relative_to(root).as_posix() for path in write_board_files(root)]
-    return [Step(name, "written" if name in written else "kept") for name in ("mkdocs.yml", "site_src/index.md")]
 
 
 def build(project: Project, site_dir: Path | None = None, *, strict: bool = False) -> Built:

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
-from dagtasks.board.scaffold import write_board_files
+from dagtasks.board.scaffold import BOARD_FILES, write_board_files
 from dagtasks.errors import InvalidInput
 from dagtasks.service.merging import ATTRIBUTES, configure_driver
 from dagtasks.store.files import write_file
@@ -36,9 +36,15 @@ def init(path: Path) -> list[Step]:
     steps += [_write_new(path, name, content) for name, content in starter_files()]
     steps.append(_add_lines(path, ".gitignore", IGNORED))
     steps.append(_add_lines(path, ".gitattributes", ATTRIBUTES))
-    steps += [Step(file.relative_to(path).as_posix(), "written") for file in write_board_files(path)]
+    steps += init_board(path)
     steps += _set_up_driver(path)
     return steps
+
+
+def init_board(path: Path) -> list[Step]:
+    """Write what the board needs, where it is missing."""
+    written = [file.relative_to(path).as_posix() for file in write_board_files(path)]
+    return [Step(name, "written" if name in written else "kept") for name in BOARD_FILES]
 
 
 def _set_up_driver(path: Path) -> Iterator[Step]:

@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dagtasks.errors import InvalidProject, Problem, ProjectNotFound, has_errors
+from dagtasks.errors import InvalidProject, Problem, ProjectNotFound, Severity, has_errors
+from dagtasks.model.names import did_you_mean
 from dagtasks.store.files import hold_lock
 from dagtasks.store.git import Git, find_git
 from dagtasks.store.layout import DEFAULT_SETTINGS, ENGINE_SETTINGS, ENV_FILE, TASKS
@@ -117,10 +118,16 @@ class Project:
         return {name.strip(): _unquote(value.strip()) for name, _, value in pairs}
 
     def _check_env_file(self) -> list[Problem]:
-        if (self.root / ENV_FILE).exists() and self.git and self.git.tracks(ENV_FILE):
+        from dagtasks.settings import is_known_variable
+
+        if not (self.root / ENV_FILE).exists():
+            return []
+        problems = [_unknown_variable(name) for name in self.env_file() if not is_known_variable(name)]
+        if self.git and self.git.tracks(ENV_FILE):
             hint = "take it out of Git: git rm --cached config/.env"
-            return [Problem(ENV_FILE, 0, 0, "DT143", "Git tracks config/.env, so its secrets go to everybody", hint)]
-        return []
+            message = "Git tracks config/.env, so its secrets go to everybody"
+            problems.append(Problem(ENV_FILE, 0, 0, "DT143", message, hint))
+        return problems
 
     # -- what the files say -------------------------------------------------------------------------------------
 
@@ -214,6 +221,14 @@ def _read_settings(path: Path, name: str, *, is_committed: bool) -> tuple[dict[s
         return {}, [] if empty else list(document.problems)
     values = flatten(document.data)
     return values, document.problems_for(list(check_values(values, is_committed=is_committed)))
+
+
+def _unknown_variable(name: str) -> Problem:
+    from dagtasks.settings import SETTINGS
+
+    known = [setting.env for setting in SETTINGS if setting.env]
+    message = f"there is no setting {name}; the line does nothing"
+    return Problem(ENV_FILE, 0, 0, "DT140", message, did_you_mean(name, known), Severity.WARNING)
 
 
 def _unquote(value: str) -> str:

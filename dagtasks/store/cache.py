@@ -30,7 +30,7 @@ MARGIN_NS = 2_000_000_000
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS bucket (number INTEGER PRIMARY KEY, value BLOB, seal INTEGER)",
     "CREATE TABLE IF NOT EXISTS snapshot (only INTEGER PRIMARY KEY, keys BLOB, value BLOB, seal INTEGER)",
-    "CREATE TABLE IF NOT EXISTS detail (path TEXT PRIMARY KEY, digest BLOB, text TEXT) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS detail (path TEXT PRIMARY KEY, value BLOB, seal INTEGER) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS verdict (only INTEGER PRIMARY KEY, value BLOB, seal INTEGER)",
     f"PRAGMA user_version = {_VERSION}",
 )
@@ -97,9 +97,9 @@ class Cache:
         """The rest of the file with that digest, as it was stored."""
         with self._guard():
             if database := self._open():
-                sql = "SELECT text FROM detail WHERE path = ? AND digest = ?"
-                found = database.execute(sql, (path, digest)).fetchone()
-                return str(found[0]) if found else None
+                found = database.execute("SELECT value, seal FROM detail WHERE path = ?", (path,)).fetchone()
+                of, text = _unseal(*found) if found else (None, None)
+                return text if of == digest else None
         return None
 
     def verdict(self) -> Verdict | None:
@@ -122,7 +122,7 @@ class Cache:
                     sealed = _seal({path: tuple(record) for path, record in known.items() if record})
                     database.execute("INSERT OR REPLACE INTO bucket VALUES (?, ?, ?)", (number, *sealed))
                 database.executemany("DELETE FROM detail WHERE path = ?", ((path,) for path in gone if _is_text(path)))
-                texts = ((path, records[path].digest, text) for path, text in details.items())
+                texts = ((path, *_seal((records[path].digest, text))) for path, text in details.items())
                 database.executemany("INSERT OR REPLACE INTO detail VALUES (?, ?, ?)", texts)
                 database.execute("COMMIT")
 

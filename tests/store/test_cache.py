@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dagtasks.planning.index import Index
@@ -283,6 +284,8 @@ def template_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_cache_changes_no_answer(
     count: int, template_repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    @example([(write, 0, 6), (write, 1, 0)]).via("a word that YAML could misread is checked again")
+    @example([(write, 0, 3), (write, 0, 2)]).via("the same problem on another line")
     @settings(max_examples=count, deadline=None)
     @given(changes=st.lists(steps, min_size=1, max_size=8))
     def check(changes: list[tuple[Change, int, int]]) -> None:
@@ -307,6 +310,67 @@ def test_an_edit_that_no_time_stamp_shows_is_seen(project: MakeProject) -> None:
             file.write(padded(f"name: B{number % 7}\n"))
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         assert repository.load().tasks["web-00000a"].name == f"B{number % 7}"
+
+
+def test_an_edit_without_any_time_stamp_is_seen(project: MakeProject) -> None:
+    """A page of a mapped file that was written can be written again: the kernel stamps only the first time."""
+    repository = project({**FILES, "tasks/web/web-00000a.yaml": padded("name: AA\n")})
+    path = repository.root / "tasks/web/web-00000a.yaml"
+    same_stamp = 0
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as content:
+        for number in range(10):
+            content[:8] = b"name: B" + str(number).encode()
+            repository.load()
+            before = path.stat()
+            content[:8] = b"name: C" + str(number).encode()
+            same_stamp += path.stat().st_ctime_ns == before.st_ctime_ns
+            assert repository.load().tasks["web-00000a"].name == f"C{number}"
+            assert repository.load_around("web-00000a").tasks["web-00000a"].name == f"C{number}"
+    assert same_stamp
+
+
+def test_a_key_is_trusted_when_it_is_old_enough(project: MakeProject) -> None:
+    repository = project({**FILES, "tasks/web/web-00000a.yaml": padded("name: A\n")})
+    place = Place(repository.root)
+    path = "tasks/web/web-00000a.yaml"
+    with closing(Cache(place.cache, margin_ns=MARGIN_NS)) as cache:
+        load_index(place.root, cache)
+        let_time_pass()
+        load_index(place.root, cache)
+        record = cache.records([path])[path]
+        found = (place.root / path).stat()
+        assert record.key == (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        write_for_the_future(place, 0, 0)
+        let_time_pass()
+        load_index(place.root, cache)
+        assert cache.records([path])[path].key is None
+
+
+@pytest.mark.parametrize("old", [b"Mended by a disk", b"Written by a disk"])
+def test_what_a_disk_did_to_the_cache_is_not_shown(old: bytes, project: MakeProject) -> None:
+    text = padded("name: Mended by a disk\ndescription: Written by a disk\n")
+    repository = project({**FILES, "tasks/web/web-00000a.yaml": text})
+    place = Place(repository.root)
+    want = load(place, None)
+    load(place, place.cache)
+    content = place.cache.read_bytes()
+    assert old in content
+    place.cache.write_bytes(content.replace(old, old.swapcase()))
+    assert load(place, place.cache) == want
+
+
+def test_details_of_older_bytes_are_not_shown(project: MakeProject) -> None:
+    """A power cut can leave some pages of the cache as they were before."""
+    repository = project({**FILES, "tasks/web/web-00000a.yaml": padded("name: A\ndescription: Old\n")})
+    place = Place(repository.root)
+    repository.load()
+    keep_cache(place)
+    (place.root / "tasks/web/web-00000a.yaml").write_bytes(padded("name: A\ndescription: New\n"))
+    repository.load()
+    with closing(sqlite3.connect(place.cache)) as database:
+        database.execute("ATTACH ? AS kept", (str(place.root / ".git/kept"),))
+        database.executescript("DELETE FROM detail; INSERT INTO detail SELECT * FROM kept.detail")
+    assert repository.load_details("tasks/web/web-00000a.yaml")["description"] == "New"
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import BASIC_TEMPLATE, git, write_files
 
 HEAVY = {
     "dagger",
@@ -21,31 +25,92 @@ HEAVY = {
     "re2",
     "importlib.metadata",
 }
+UNUSED_BY_READING = {"subprocess", "secrets", "hashlib", "tempfile", "traceback", "dagtasks.settings"}
+"""Not heavy one by one, but together they take as long as all the rest of a command that reads."""
 
 PROBE = """
 import sys
 from dagtasks import cli
 code = cli.call(sys.argv[1:])
-print("\\n".join(["", "modules:", *sys.modules]))
+print("\\n".join(["", "exit:", str(code), "modules:", *sys.modules]))
 """
+
+
+def modules_of(folder: Path, *arguments: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments], capture_output=True, text=True, check=True, cwd=folder
+    )
+    assert "exit:\n0\n" in done.stdout, done.stderr
+    return set(done.stdout.partition("modules:\n")[2].split())
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository whose files are old enough for their keys to be trusted, and a cache that knows them."""
+    root = tmp_path_factory.mktemp("warm")
+    git(root, "init", "--quiet")
+    write_files(
+        root,
+        {
+            "tasks/web/project.yaml": "name: Web\n",
+            "tasks/web/phases/build.yaml": "name: Build\n",
+            "tasks/web/web-000001.yaml": "name: One\nphase: build\n",
+            "tasks/web/web-000002.yaml": "name: Two\ndepends_on: [web-000001]\ndescription: |\n  Text\n"
+            "workflows:\n  check: {template: basic_task, parameters: {task_name: a, task_command: b}}\n",
+            "templates/basic_task.yaml": BASIC_TEMPLATE,
+        },
+    )
+    time.sleep(2.1)
+    assert "yaml" in modules_of(root, "task", "list")
+    return root
 
 
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["--version"], ["task", "--help"], ["task", "set", "--help"], ["completion", "bash"]]
 )
 def test_help_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROBE, *arguments], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
-    imported = set(done.stdout.partition("modules:\n")[2].split())
+    imported = modules_of(tmp_path, *arguments)
     assert "dagtasks.cli" in imported
     assert not HEAVY & imported
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["task", "list"],
+        ["task", "list", "status:planned is:ready", "--sort", "-priority", "--json"],
+        ["task", "next"],
+        ["task", "next", "--explain"],
+        ["task", "show", "web-000002"],
+        ["task", "show", "000002", "--dependents", "--json"],
+        ["project", "list"],
+        ["phase", "show", "web/build"],
+    ],
+)
+def test_reading_what_is_known_imports_nothing_heavy(arguments: list[str], warm: Path) -> None:
+    imported = modules_of(warm, *arguments)
+    assert "sqlite3" in imported
+    assert not (HEAVY | UNUSED_BY_READING) & imported
+
+
+def test_a_shell_completes_ids_without_reading_files(warm: Path) -> None:
+    variables = {"_DAGTASKS_COMPLETE": "bash_complete", "COMP_WORDS": "dagtasks task show web-", "COMP_CWORD": "3"}
+    program = (
+        "import sys; from dagtasks import cli\ntry: cli.root.main(prog_name='dagtasks')\nfinally: print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=warm,
+        env={**os.environ, **variables},
+    )
+    assert "plain,web-000001\nplain,web-000002\n" in done.stdout
+    assert not (HEAVY | {"sqlite3"}) & set(done.stdout.split())
+
+
 def test_a_list_starts_no_engine_and_no_board(tmp_path: Path) -> None:
     (tmp_path / "tasks").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", PROBE, "task", "list"], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
-    imported = set(done.stdout.partition("modules:\n")[2].split())
+    imported = modules_of(tmp_path, "task", "list")
     assert not {"dagger", "git", "rich", "watchdog", "mkdocs", "asyncio", "httpx"} & imported

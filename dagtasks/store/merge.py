@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from itertools import dropwhile
+from itertools import dropwhile, takewhile
 from typing import NamedTuple, TypeVar
 
 from dagtasks.store.blocks import (
@@ -112,7 +112,7 @@ class _Merger:
             if all(text.is_regular for text in texts):
                 return self._map((), *(split_map(text.lines, 0) for text in texts))
         except Unclear:
-            self.conflicts.clear()
+            pass
         return self._by_lines((), *(text.lines for text in texts))
 
     def _map(self, path: Path, base: Blocks, ours: Blocks, theirs: Blocks) -> list[str]:
@@ -135,7 +135,8 @@ class _Merger:
             return []
         if base is None:
             return [*kept.lead, *kept.lines]
-        return self._conflict(path, _says(base), _says(ours), _says(theirs))
+        gap = takewhile(lambda line: not line.strip(), kept.lead)
+        return [*gap, *self._conflict(path, _says(base), _says(ours), _says(theirs))]
 
     def _remarks(self, path: Path, base: Lines, ours: Lines, theirs: Lines) -> Sequence[str]:
         """Comments and empty lines; about how many lines are empty there is no conflict."""
@@ -162,7 +163,7 @@ class _Merger:
         before = split_scalar(base[0]) if base else Scalar(mine.head)
         value = _pick_scalar(before.value, mine.value, other.value)
         comment = _pick(before.comment, mine.comment, other.comment)
-        if value is None or comment is None or value[:1] in ("|", ">"):
+        if value is None or comment is None:
             return None
         side = mine if value == mine.value else other
         return [side._replace(comment=comment).line]
@@ -276,8 +277,7 @@ def _says(block: Block | None) -> Lines:
     """The lines of a block with the comments above it, without the empty lines before those."""
     if block is None:
         return ()
-    first = next((place for place, line in enumerate(block.lead) if line.strip()), len(block.lead))
-    return (*block.lead[first:], *block.lines)
+    return (*dropwhile(lambda line: not line.strip(), block.lead), *block.lines)
 
 
 def _is_set(path: Path, base: Sequence[str], ours: Sequence[str], theirs: Sequence[str]) -> bool:

@@ -161,6 +161,26 @@ CLEAN: dict[str, tuple[list[Change], list[Change], list[Change]]] = {
         [("metadata:", "alpha: 'x'\n\nzeta: [1,\n  2]\n\nmetadata:")],
     ),
     "a key removed": ([("assignee:\n\n", "")], [("status: planned", "status: blocked")], [("assignee:\n\n", ""), ("status: planned", "status: blocked")]),
+    "other gaps": (
+        [("\n\nassignee", "\n\n\nassignee")],
+        [("\n\nassignee", "\n\n\n\nassignee")],
+        [("\n\nassignee", "\n\n\n\nassignee")],
+    ),
+    "words in no order at one place": (
+        [("  - ui\n", "  - ui\n  - z\n  - a\n")],
+        [("  - ui\n", "  - ui\n  - y\n  - b\n")],
+        [("  - ui\n", "  - ui\n  - y\n  - b\n  - z\n  - a\n")],
+    ),
+    "a list of free data, both add": (
+        [("area: web", "area: web\n  who:\n    - ann\n    - bo")],
+        [("area: web", "area: web\n  who:\n    - ann\n    - cy")],
+        [("area: web", "area: web\n  who:\n    - ann\n    - bo\n    - cy")],
+    ),
+    "a list indented deeper": (
+        [("  - bug\n  - ui\n", "    - bug\n    - ui\n")],
+        [("  - bug\n", "  - bug\n  - css\n")],
+        [("  - bug\n  - ui\n", "    - bug\n    - css\n    - ui\n")],
+    ),
     "moved keys": (
         [("name: Ship the login page\n\nstatus: planned\n", "status: planned\n\nname: Ship the login page\n")],
         [("planned", "blocked")],
@@ -232,6 +252,39 @@ CONFLICTS: dict[str, tuple[list[Change], list[Change], list[str], list[Change]]]
             )
         ],
     ),
+    "changed, and removed with the comment above": (
+        [("assignee:", "# by hand\nassignee:")],
+        [("assignee:\n\n", "")],
+        ["assignee"],
+        [
+            (
+                "assignee:\n",
+                "<<<<<<< ours\n# by hand\nassignee:\n||||||| base\nassignee:\n=======\n>>>>>>> theirs\n",
+            ),
+        ],
+    ),
+    "a number and text": (
+        [("size: 3", "size: 4")],
+        [("size: 3", 'size: "4"')],
+        ["metadata.size"],
+        [
+            (
+                "  size: 3\n",
+                '<<<<<<< ours\n  size: 4\n||||||| base\n  size: 3\n=======\n  size: "4"\n>>>>>>> theirs\n',
+            )
+        ],
+    ),
+    "a map indented deeper": (
+        [("  area: web\n  size: 3\n", "    area: web\n    size: 3\n")],
+        [("  area: web\n", "  area: app\n")],
+        ["metadata"],
+        [
+            (
+                "  area: web\n  size: 3\n",
+                "<<<<<<< ours\n    area: web\n    size: 3\n||||||| base\n  area: web\n  size: 3\n=======\n  area: app\n  size: 3\n>>>>>>> theirs\n",
+            )
+        ],
+    ),
     "an ordered list": (
         [("args: [a, b]", "args: [a, b, c]")],
         [("args: [a, b]", "args: [a, b, d]")],
@@ -283,6 +336,11 @@ UNCLEAR = {
     "an anchor": ("a: &x 1\n\nb: 2\n", "a: &x 3\n\nb: 2\n", "a: &x 1\n\nb: 4\n", "a: &x 3\n\nb: 4\n"),
     "not UTF-8": ("a: \udcff\n\nb: 1\n", "a: \udcfe\n\nb: 1\n", "a: \udcff\n\nb: 2\n", "a: \udcfe\n\nb: 2\n"),
     "mixed line ends": ("a: 1\r\nb: 1\nc: 1\n", "a: 2\r\nb: 1\nc: 1\n", "a: 1\r\nb: 1\nc: 2\n", "a: 2\r\nb: 1\nc: 2\n"),
+    "mixed line ends side by side": ("a: 1\r\nb: 1\n", "a: 2\r\nb: 1\n", "a: 1\r\nb: 2\n", None),
+    "an open bracket": ("a: [x\nb: 1\nc: y]\nd: 1\n", "a: [x\nb: 1\nc: z]\nd: 1\n", "a: [x\nb: 1\nc: y]\nd: 2\n", None),
+    "words behind quotes": ('a: "x" y\nb: 1\n', 'a: "z" y\nb: 1\n', 'a: "x" y\nb: 2\n', None),
+    "an anchor side by side": ("a: &x 1\nb: 2\n", "a: &x 3\nb: 2\n", "a: &x 1\nb: 4\n", None),
+    "a second document": ("a: 1\n...\nb: 1\n", "a: 2\n...\nb: 1\n", "a: 1\n---\nb: 1\n", None),
     "marks in it": ("<<<<<<< x\na: 1\n", "<<<<<<< y\na: 1\n", "<<<<<<< x\na: 1\nb: 2\n", "<<<<<<< y\na: 1\nb: 2\n"),
 }  # fmt: skip
 
@@ -321,10 +379,42 @@ def test_a_text_with_its_empty_lines_gets_no_more_of_them() -> None:
     )
 
 
-def test_brackets_over_lines() -> None:
-    base = b"a: [\n  1,\n]\nb: 1\n..." + b"\n# end\n"
-    merged = merge(base, base.replace(b"1,", b"2,"), base.replace(b"b: 1", b"b: 2"))
-    assert merged == (b"a: [\n  2,\n]\nb: 2\n...\n# end\n", ())
+def test_brackets_over_lines_and_the_end_of_the_document() -> None:
+    base = b"---\na: [\n  1,\n]\nb: 1\nc: 1\n...\n# end\n"
+    merged = merge(base, base.replace(b"b: 1", b"b: 2"), base.replace(b"c: 1", b"c: 2"))
+    assert merged == (b"---\na: [\n  1,\n]\nb: 2\nc: 2\n...\n# end\n", ())
+
+
+def test_lines_keep_their_order_below_text_with_its_empty_lines() -> None:
+    base = b"a: |+\n  x\n# c\n\nb: 1\nc: 1\n"
+    merged = merge(base, base.replace(b"b: 1", b"b: 2"), base.replace(b"c: 1", b"c: 2"))
+    assert merged == (b"a: |+\n  x\n# c\n\nb: 2\nc: 2\n", ())
+
+
+def test_an_empty_map_in_braces_is_filled() -> None:
+    base = b"metadata:\n  a: {}\n"
+    merged = merge(base, b"metadata:\n  a:\n    x: 1\n", b"metadata:\n  a:\n    y: 1\n")
+    assert merged == (b"metadata:\n  a:\n    x: 1\n    y: 1\n", ())
+
+
+@pytest.mark.parametrize(
+    ("base", "ours", "theirs", "field"),
+    [
+        ("labels: [a, a]\n", "labels: [a, a, b]\n", "labels: [a, a, c]\n", "labels"),
+        ("metadata:\n  at: [1, 2]\n", "metadata:\n  at: [1, 3]\n", "metadata:\n  at: [4, 2]\n", "metadata.at"),
+    ],
+)
+def test_lists_that_may_be_no_sets_are_not_blended(base: str, ours: str, theirs: str, field: str) -> None:
+    assert merge(base.encode(), ours.encode(), theirs.encode()).conflicts == (field,)
+
+
+def test_depth_beyond_the_dialect_is_merged_by_lines() -> None:
+    def deep(value: str) -> bytes:
+        return "".join(f"{' ' * level}k:\n" for level in range(900)).encode() + f"{' ' * 900}k: {value}\n".encode()
+
+    merged = merge(deep("1"), deep("2"), deep("3"))
+    assert merged.content.count(b"<<<<<<<") == 1
+    assert len(merged.content.splitlines()) == 907
 
 
 def test_marks_can_be_longer_and_named() -> None:

@@ -18,7 +18,7 @@ from zlib import crc32
 
 from dagtasks import __version__
 from dagtasks.store.git import Git
-from dagtasks.store.records import Packed, Record
+from dagtasks.store.records import Details, Packed, Record
 
 SCHEMA = 1
 """Counted up whenever rows, problems or tables change their form."""
@@ -93,13 +93,13 @@ class Cache:
                 return {path: known[path] for path in paths if path in known}
         return {}
 
-    def detail(self, path: str, digest: bytes) -> str | None:
-        """The rest of the file with that digest, as it was stored."""
+    def detail(self, path: str, digest: bytes) -> Details | None:
+        """The rest of the file with that digest, packed."""
         with self._guard():
             if database := self._open():
                 found = database.execute("SELECT value, seal FROM detail WHERE path = ?", (path,)).fetchone()
-                of, text = _unseal(*found) if found else (None, None)
-                return text if of == digest else None
+                of, detail = _unseal(*found) if found else (None, None)
+                return detail if of == digest else None
         return None
 
     def verdict(self) -> Verdict | None:
@@ -110,7 +110,7 @@ class Cache:
                 return Verdict._make(_unseal(*found)) if found else None
         return None
 
-    def store(self, records: Mapping[str, Record], details: Mapping[str, str], gone: Collection[str] = ()) -> None:
+    def store(self, records: Mapping[str, Record], details: Mapping[str, Details], gone: Collection[str] = ()) -> None:
         """Keep these records and details, and forget the files that are gone."""
         changes: dict[int, dict[str, Record | None]] = {}
         for path, record in (*records.items(), *dict.fromkeys(gone).items()):
@@ -122,8 +122,8 @@ class Cache:
                     sealed = _seal({path: tuple(record) for path, record in known.items() if record})
                     database.execute("INSERT OR REPLACE INTO bucket VALUES (?, ?, ?)", (number, *sealed))
                 database.executemany("DELETE FROM detail WHERE path = ?", ((path,) for path in gone if _is_text(path)))
-                texts = ((path, *_seal((records[path].digest, text))) for path, text in details.items())
-                database.executemany("INSERT OR REPLACE INTO detail VALUES (?, ?, ?)", texts)
+                rows = ((path, *_seal((records[path].digest, detail))) for path, detail in details.items())
+                database.executemany("INSERT OR REPLACE INTO detail VALUES (?, ?, ?)", rows)
                 database.execute("COMMIT")
 
     def store_verdict(self, verdict: Verdict) -> None:

@@ -32,7 +32,7 @@ class WriteError(DagtasksError):
     status = 500
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path | str) -> bytes:
     """The bytes of a regular file, of a larger one the first `MAX_BYTES` + 1. Raises `OSError`.
 
     The last part of the path is not followed when it is a symlink.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import marshal
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dagtasks.errors import Finding, InvalidProject, Problem
 from dagtasks.model.names import TASK_ID_PATTERN
@@ -18,7 +17,7 @@ from dagtasks.planning.index import Index, Row, build_index
 from dagtasks.store.cache import Cache, Verdict
 from dagtasks.store.layout import TASKS, Kind, place, walk
 from dagtasks.store.reading import look_at, read_files, scan
-from dagtasks.store.records import Packed, Record, pack, unpack_problem, unpack_row
+from dagtasks.store.records import Details, Packed, Record, pack, unpack, unpack_problem, unpack_row
 
 if TYPE_CHECKING:
     from dagtasks.model.task import Task
@@ -189,24 +188,23 @@ def _phase_files(root: Path, project: str) -> list[str]:
     return [f"{folder}/{name}" for name in os.listdir(root / folder)]  # noqa: PTH208 - names are what is wanted
 
 
-def load_details(root: Path, path: str, cache: Cache) -> dict[str, Any]:
+def load_details(root: Path, path: str, cache: Cache) -> Details:
     """What no row holds of the task in that file: `description`, and `workflows` with all that they bind.
 
     Raises `InvalidProject` when the file is wrong.
     """
     record = _read_paths(root, cache, [path]).get(path)
-    text = cache.detail(path, record.digest) if record else None
-    if text is None:
-        text = _read_details(root, path)
-    details: dict[str, Any] = json.loads(text)
+    packed = cache.detail(path, record.digest) if record else None
+    details: Details = unpack(packed or _read_details(root, path))
     return details
 
 
-def _read_details(root: Path, path: str) -> str:
+def _read_details(root: Path, path: str) -> Details:
     from dagtasks.store.documents import read_document
     from dagtasks.store.rows import details_of
 
-    return json.dumps(details_of(read_task(read_document(root / path, path))))
+    packed: Details = pack(details_of(read_task(read_document(root / path, path))))
+    return packed
 
 
 def read_task(document: Document) -> Task:

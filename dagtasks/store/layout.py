@@ -93,20 +93,31 @@ def _check_task_id(found: Place) -> Finding | None:
     return None
 
 
-def walk(root: Path, on_error: Callable[[str, OSError], None] | None = None) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """All files and symlinks below `tasks/` and `templates/`, each with its path relative to the root, in no order.
+def walk_folders(
+    root: Path, on_error: Callable[[str, OSError], None] | None = None
+) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
+    """The folders below `tasks/` and `templates/`, each with its files and symlinks, in no order.
 
-    Folders that begin with a dot are left out. A folder that cannot be read is told to `on_error` and passed over.
+    Paths are relative to the root. Folders that begin with a dot are left out. A folder that cannot be read is told
+    to `on_error` and passed over.
     """
     waiting = [name for name in (TASKS, TEMPLATES) if (root / name).is_dir()]
     while waiting:
         folder = waiting.pop()
+        files = []
         for entry in _list(root, folder, on_error):
-            path = f"{folder}/{entry.name}"
             if not entry.is_dir(follow_symlinks=False):
-                yield path, entry
+                files.append(entry)
             elif not entry.name.startswith("."):
-                waiting.append(path)
+                waiting.append(f"{folder}/{entry.name}")
+        yield folder, files
+
+
+def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """All files and symlinks below `tasks/` and `templates/`, each with its path relative to the root, in no order."""
+    for folder, entries in walk_folders(root):
+        for entry in entries:
+            yield f"{folder}/{entry.name}", entry
 
 
 def _list(root: Path, folder: str, on_error: Callable[[str, OSError], None] | None) -> list[os.DirEntry[str]]:

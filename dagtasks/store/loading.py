@@ -6,6 +6,7 @@ import marshal
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,8 +16,9 @@ from dagtasks.model.names import TASK_ID_PATTERN
 from dagtasks.model.summary import TaskSummary
 from dagtasks.planning.index import Index, Row, build_index
 from dagtasks.store.cache import Cache, Verdict
+from dagtasks.store.fork import beside
 from dagtasks.store.layout import TASKS, Kind, place, walk
-from dagtasks.store.reading import look_at, read_files, scan
+from dagtasks.store.reading import Scan, look_at, read_files, scan
 from dagtasks.store.records import Details, Packed, Record, pack, unpack, unpack_problem, unpack_row
 
 if TYPE_CHECKING:
@@ -26,17 +28,32 @@ if TYPE_CHECKING:
 
 def load_index(root: Path, cache: Cache) -> Index:
     """The index of the work tree at `root`, with the problems of all files and of the links between them."""
+    with beside(lambda: _dump_scan(root)) if cache.is_large() else nullcontext(lambda: _dump_scan(root)) as answer:
+        known_keys, snapshot = cache.snapshot() or (b"", None)
+        known = _unpack_index(snapshot) if snapshot else None
+        keys, problems, begun = marshal.loads(answer())  # noqa: S302 - it comes from a process of our own
+    if known and keys == known_keys and not problems:
+        return known
+    return _load_changed(root, cache, Scan(marshal.loads(keys), [*map(unpack_problem, problems)], begun))  # noqa: S302
+
+
+def _dump_scan(root: Path) -> bytes:
     found = scan(root)
-    keys = marshal.dumps(found.keys, 2)  # later versions give several answers for equal values
-    if not found.problems and (snapshot := cache.snapshot(keys)):
-        return _unpack_index(snapshot)
+    return marshal.dumps((_dump_keys(found), pack(found.problems), found.begun))
+
+
+def _dump_keys(found: Scan) -> bytes:
+    return marshal.dumps(found.keys, 2)  # later versions give several answers for equal values
+
+
+def _load_changed(root: Path, cache: Cache, found: Scan) -> Index:
     records = read_files(root, cache, found, cache.records())
     rows = [unpack_row(record.row) for record in records.values() if record.row]
     index = build_index(rows, [*found.problems, *_own_problems(records)])
     links = _judge(root, cache, _Tree(index, rows, records))
     index = replace(index, problems=tuple(sorted([*index.problems, *map(unpack_problem, links)])))
     if not found.problems and all(record.key for record in records.values()):
-        cache.store_snapshot(keys, _pack_index(index, records))
+        cache.store_snapshot(_dump_keys(found), _pack_index(index, records))
     return index
 
 

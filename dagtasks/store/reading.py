@@ -8,17 +8,17 @@ from __future__ import annotations
 import errno
 import marshal
 import os
-import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from dagtasks.errors import Finding, Problem
 from dagtasks.model.summary import BrokenFile
 from dagtasks.store.cache import Cache
 from dagtasks.store.files import read_file
-from dagtasks.store.layout import TASKS, Place, check_place, check_symlink, place, walk
+from dagtasks.store.fork import beside
+from dagtasks.store.layout import TASKS, Place, check_place, check_symlink, place, walk_folders
 from dagtasks.store.records import Details, Key, Record, pack, pack_row
 
 FORK_ABOVE = 1000
@@ -26,7 +26,7 @@ FORK_ABOVE = 1000
 
 
 class Scan(NamedTuple):
-    """The files of a work tree with their keys, and the problems of folders that cannot be read."""
+    """The files of a work tree with their keys, the problems of folders that cannot be read, and when it began."""
 
     keys: dict[str, Key | None]
     problems: list[Problem]
@@ -56,11 +56,11 @@ def scan(root: Path) -> Scan:
         hint = "check that you may read it"
         problems.append(Problem(folder, 0, 0, "DT101", f"the folder cannot be read: {error.strerror}", hint))
 
-    keys = {
-        path: _key(entry)
-        for path, entry in walk(root, refuse)
-        if path.endswith((".yaml", ".yml")) or entry.is_symlink()
-    }
+    keys = {}
+    for folder, entries in walk_folders(root, refuse):
+        for entry in entries:
+            if entry.name.endswith((".yaml", ".yml")) or entry.is_symlink():
+                keys[f"{folder}/{entry.name}"] = _key(entry)
     return Scan(keys, problems, begun)
 
 
@@ -104,57 +104,19 @@ def _without_young_key(record: Record, trusted: int) -> Record:
     return record._replace(key=None) if key and max(key[1], key[2]) >= trusted else record
 
 
-# -- reading, in one process or in two ------------------------------------------------------------------------------
-
-
 def _read_all(root: Path, jobs: Sequence[_Job]) -> list[_Fresh]:
-    # Forking a process that has threads can leave locks held for ever.
-    if len(jobs) < FORK_ABOVE or threading.active_count() > 1 or len(os.sched_getaffinity(0)) < 2:
+    if len(jobs) < FORK_ABOVE:
         return [_read(root, job) for job in jobs]
     import dagtasks.store.rows  # noqa: F401 - once, before there are two processes that need it
 
-    return _read_in_two(root, jobs[::2], jobs[1::2])
+    with beside(lambda: _dump([_read(root, job) for job in jobs[1::2]])) as answer:
+        fresh = [_read(root, job) for job in jobs[::2]]
+        found = marshal.loads(answer())  # noqa: S302 - it comes from a process of our own
+    return fresh + [_Fresh(path, Record._make(record), detail) for path, record, detail in found]
 
 
-def _read_in_two(root: Path, mine: Sequence[_Job], theirs: Sequence[_Job]) -> list[_Fresh]:
-    receiver, sender = os.pipe()
-    try:
-        child = os.fork()
-    except OSError:  # too many processes
-        os.close(receiver)
-        os.close(sender)
-        return [_read(root, job) for job in (*mine, *theirs)]
-    if child == 0:
-        os.close(receiver)
-        _answer(root, theirs, sender)
-    os.close(sender)
-    try:
-        with os.fdopen(receiver, "rb") as stream:
-            fresh = [_read(root, job) for job in mine]
-            answer = stream.read()
-    finally:
-        os.waitpid(child, 0)
-    return fresh + (_understand(answer) or [_read(root, job) for job in theirs])
-
-
-def _answer(root: Path, jobs: Sequence[_Job], sender: int) -> NoReturn:
-    """What the second process does. It must not leave the way it came: the stack above it is its parent's."""
-    try:
-        fresh = [_read(root, job) for job in jobs]
-        with os.fdopen(sender, "wb") as stream:
-            stream.write(marshal.dumps([(path, tuple(record), detail) for path, record, detail in fresh]))
-        os._exit(0)
-    finally:
-        os._exit(1)
-
-
-def _understand(answer: bytes) -> list[_Fresh]:
-    """What the second process read; nothing when it died."""
-    try:
-        found = marshal.loads(answer)  # noqa: S302 - it comes from our own child
-    except (EOFError, ValueError, TypeError):
-        return []
-    return [_Fresh(path, Record._make(record), detail) for path, record, detail in found]
+def _dump(fresh: Sequence[_Fresh]) -> bytes:
+    return marshal.dumps([(path, tuple(record), detail) for path, record, detail in fresh])
 
 
 def _read(root: Path, job: _Job) -> _Fresh:

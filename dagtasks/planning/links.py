@@ -7,9 +7,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from dagtasks.errors import Finding, Loc, Severity
-from dagtasks.language.parameters import check_value
 from dagtasks.model.names import did_you_mean
-from dagtasks.model.parameter import ParameterSpec
 from dagtasks.model.summary import BindingSummary, TaskSummary, TemplateSummary
 from dagtasks.model.values import JSON, Status
 from dagtasks.planning import graph
@@ -118,6 +116,10 @@ def _check_binding(index: Index, binding: BindingSummary, broken: set[str]) -> I
 
 
 def _check_value(template: TemplateSummary, name: str, value: JSON, loc: Loc) -> Iterator[Finding]:
+    # A large import for the few bindings that give parameters, at the start of every command that follows an edit.
+    from dagtasks.language.parameters import check_value
+    from dagtasks.model.parameter import ParameterSpec
+
     if value is not None:
         spec = ParameterSpec.model_validate(template.parameters[name])
         yield from (finding._replace(code="DT208") for finding in check_value(spec, value, loc, f"`{name}`"))

@@ -26,7 +26,15 @@ def list_(app: App, /, task: str | None, status: str | None, limit: int, *, as_j
     """List runs, the newest first."""
     found = runs.list_runs(app.project(), task=task, status=status, limit=limit)
     rows = [
-        (r.id, r.status, r.task, r.workflow or r.template["name"], r.started_at[:16].replace("T", " "), seconds(r.duration), r.engine)
+        (
+            r.id,
+            r.status,
+            r.task,
+            r.workflow or r.template["name"],
+            r.started_at[:16].replace("T", " "),
+            seconds(r.duration),
+            r.engine,
+        )
         for r in found
     ]
     text = table(("RUN", "STATUS", "TASK", "WORKFLOW", "STARTED (UTC)", "TIME", "ENGINE"), rows)

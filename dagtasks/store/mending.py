@@ -83,7 +83,7 @@ def _quote_values(found: Place, document: Document, done: list[str]) -> Document
 
 def _misread(found: Place, document: Document) -> Iterator[Loc]:
     if document.data is not None:
-        yield from (f.loc for f in _findings(found, document) if f.code == "DT124" and not f.on_key)
+        yield from (f.loc for f in _findings(found, document) if f.code == "DT124")
 
 
 def _findings(found: Place, document: Document) -> list[Finding]:

@@ -375,6 +375,12 @@ def test_without_a_working_driver_git_merges_lines(how: str, repository: MakeRep
     assert state.hint.endswith("dagtasks init")
 
 
+def test_a_driver_that_keeps_one_side_only_is_found_out(repository: MakeRepository) -> None:
+    where = repository(FORM)
+    git(where.root, "config", "merge.dagtasks.driver", "true")
+    assert check_driver(where.project.get_git()).state == "wrong"
+
+
 def test_init_sets_the_driver_up_and_doctor_tries_it(
     tmp_path: Path, cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -458,6 +464,13 @@ def test_resolve_does_what_the_driver_would_have_done(style: str, repository: Ma
     assert git(where.root, "cat-file", "blob", before).count("<<<<<<<") == 1
 
 
+def test_resolve_knows_marks_that_were_written_anew(repository: MakeRepository) -> None:
+    where = repository(FORM)
+    conflicted(where)
+    git(where.root, "checkout", "-q", "--conflict=diff3", "--", TASK)
+    assert {r.path: r.state for r in resolve(where.project, [], ResolveSettings())}[TASK] == "merged"
+
+
 def test_resolve_leaves_alone_what_was_edited_by_hand(repository: MakeRepository, cli: Callable[..., Result]) -> None:
     where = repository(FORM)
     conflicted(where)
@@ -537,6 +550,18 @@ def test_an_edit_that_git_put_into_another_task_is_found(
     assert find_lost(where.project) == []
     git(where.root, "commit", "-qm", "mended")
     assert find_lost(where.project, "base") == []
+
+
+def test_lost_edits_are_found_in_a_subfolder_of_the_work_tree(repository: MakeRepository) -> None:
+    where = repository(LONG, path=f"sub ü/{TASK}")
+    git(where.root, "switch", "-qC", "deleting", "base")
+    git(where.root, "rm", "-q", where.path)
+    write_files(where.root, {f"sub ü/{NEW}": changed(("name: Ship", "name: A new one"), text=LONG)})
+    git(where.root, "add", "--all")
+    git(where.root, "commit", "-qm", "deleting")
+    where.branch("editing", changed(("planned", "completed"), text=LONG))
+    assert where.merge("deleting", "editing")
+    assert [(p.path, p.code) for p in find_lost(Project(where.root / "sub ü"))] == [(NEW, "DT401")]
 
 
 def test_a_merge_that_is_under_way_is_looked_at_too(repository: MakeRepository) -> None:

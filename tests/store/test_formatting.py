@@ -62,6 +62,10 @@ CASES = {
         "name: x\ndescription: >-\n   b:   \n\n\n   - a\nstatus:\nlabels:\nmetadata: {b: 1, a: 2}",
         "name: x\n\nstatus:\n\nlabels:\n\ndescription: >-\n   b:   \n\n\n   - a\n\nmetadata: {b: 1, a: 2}\n",
     ),
+    "a map in braces over lines": (
+        "name: x\nstatus:\nlabels:\ndescription:\nmetadata: {\n  b: 1,\n  a: 2\n}\n",
+        "name: x\n\nstatus:\n\nlabels:\n\ndescription:\n\nmetadata: {\n  b: 1,\n  a: 2\n}\n",
+    ),
     "text that keeps its empty lines": (
         "name: x\ndescription: |+\n  a\n\n\nstatus:\nlabels:\nmetadata:\n",
         "name: x\n\nstatus:\n\nlabels:\n\ndescription: |+\n  a\n\n\nmetadata:\n",

@@ -32,12 +32,15 @@ LARGE = 1_000_000
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS bucket (number INTEGER PRIMARY KEY, value BLOB, seal INTEGER)",
     "CREATE TABLE IF NOT EXISTS snapshot (only INTEGER PRIMARY KEY, keys BLOB, value BLOB, seal INTEGER)",
-    "CREATE TABLE IF NOT EXISTS detail (path TEXT PRIMARY KEY, value BLOB, seal INTEGER) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS detail (path BLOB PRIMARY KEY, value BLOB, seal INTEGER) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS verdict (only INTEGER PRIMARY KEY, value BLOB, seal INTEGER)",
     f"PRAGMA user_version = {_VERSION}",
 )
 _WRONG = (sqlite3.Error, ValueError, EOFError, TypeError)
-_TRANSIENT = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+_TRANSIENT = {
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN),
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_PERM),
+}
 
 
 class Verdict(NamedTuple):
@@ -82,14 +85,16 @@ class Cache:
         with self._guard():
             if database := self._open():
                 found = database.execute("SELECT keys, value, seal FROM snapshot").fetchone()
-                return (found[0], _unseal(*found[1:])) if found else None
+                mark, value = _unseal(*found[1:]) if found else (None, ())
+                return (found[0], value) if found and crc32(found[0]) == mark else None
         return None
 
     def store_snapshot(self, keys: bytes, value: Packed) -> None:
         """Keep this instead of the last one."""
         with self._guard():
             if database := self._begin():
-                database.execute("INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?)", (keys, *_seal(value)))
+                sealed = _seal((crc32(keys), value))
+                database.execute("INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?)", (keys, *sealed))
                 database.execute("COMMIT")
 
     def records(self, paths: Collection[str] | None = None) -> dict[str, Record]:
@@ -106,7 +111,7 @@ class Cache:
         """The rest of the file with that digest, packed."""
         with self._guard():
             if database := self._open():
-                found = database.execute("SELECT value, seal FROM detail WHERE path = ?", (path,)).fetchone()
+                found = database.execute("SELECT value, seal FROM detail WHERE path = ?", (_raw(path),)).fetchone()
                 of, detail = _unseal(*found) if found else (None, None)
                 return detail if of == digest else None
         return None
@@ -130,8 +135,8 @@ class Cache:
                     known = {**_join([_bucket(database, number)]), **changed}
                     sealed = _seal({path: tuple(record) for path, record in known.items() if record})
                     database.execute("INSERT OR REPLACE INTO bucket VALUES (?, ?, ?)", (number, *sealed))
-                database.executemany("DELETE FROM detail WHERE path = ?", ((path,) for path in gone if _is_text(path)))
-                rows = ((path, *_seal((records[path].digest, detail))) for path, detail in details.items())
+                database.executemany("DELETE FROM detail WHERE path = ?", ((_raw(path),) for path in gone))
+                rows = ((_raw(path), *_seal((records[path].digest, detail))) for path, detail in details.items())
                 database.executemany("INSERT OR REPLACE INTO detail VALUES (?, ?, ?)", rows)
                 database.execute("COMMIT")
 
@@ -217,7 +222,7 @@ def _delete(path: Path) -> None:
 
 def _number(path: str) -> int:
     """The bucket that the path is in. One row for each file would take three times as long to read."""
-    return crc32(path.encode("utf-8", "surrogateescape")) % BUCKETS
+    return crc32(_raw(path)) % BUCKETS
 
 
 def _bucket(database: sqlite3.Connection, number: int) -> tuple[bytes, int] | None:
@@ -235,9 +240,9 @@ def _join(buckets: Iterable[tuple[bytes, int] | None]) -> dict[str, Record]:
     return {path: Record._make(record) for path, record in found.items()}
 
 
-def _is_text(path: str) -> bool:
-    """Whether SQLite can hold the path: names of files may be bytes that are no text."""
-    return not any("\ud800" <= character <= "\udfff" for character in path)
+def _raw(path: str) -> bytes:
+    """The path as bytes: names of files need not be text, and SQLite's text must be."""
+    return path.encode("utf-8", "surrogateescape")
 
 
 def _seal(value: Any) -> tuple[bytes, int]:

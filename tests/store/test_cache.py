@@ -146,7 +146,7 @@ def odd_name(place: Place, number: int, content: int) -> None:
     names = ("web-1.yaml", "web-00000x.yml", ".web-00000y.yaml", "notes.txt")
     (place.root / "tasks/web").mkdir(parents=True, exist_ok=True)
     (place.root / "tasks/web" / names[number]).write_bytes(CONTENTS[content])
-    Path(os.fsdecode(os.fsencode(place.root) + b"/tasks/web/w\xff.yaml")).write_bytes(CONTENTS[content])
+    (place.root / "tasks/web/w\udcff.yaml").write_bytes(CONTENTS[content])
 
 
 def delete(place: Place, number: int, _: int) -> None:
@@ -428,6 +428,17 @@ def test_a_wrong_cache_is_made_anew(project: MakeProject) -> None:
         repository.load()
         with closing(Cache(place.cache)) as cache:
             assert "tasks/web/web-00000a.yaml" in cache.records(), accident.__name__
+
+
+def test_names_that_are_no_text_are_kept_like_others(project: MakeProject) -> None:
+    path = "tasks/web/w\udcff/web-00000a.yaml"
+    repository = project({path: padded("name: A\ndescription: Text\n")})
+    place = Place(repository.root)
+    for _ in range(2):
+        assert load(place, place.cache) == load(place, None)
+        with closing(Cache(place.cache)) as cache:
+            record = cache.records([path])[path]
+            assert cache.detail(path, record.digest) == {"description": "Text", "workflows": {}}
 
 
 def test_roots_and_work_trees_have_a_cache_each(project: MakeProject) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from pathlib import PurePosixPath
 from typing import Any, cast
 
 from dagtasks.errors import Conflict, InvalidProject, NotFound
@@ -128,8 +126,8 @@ def _new_place(index: Index, key: str) -> Place:
     taken = index.tasks.keys() | {file.id for file in index.broken}
     while (name := f"{key}-{''.join(secrets.choice(ID_ALPHABET) for _ in range(6))}") in taken:
         continue
-    folders = Counter(str(PurePosixPath(task.path).parent) for task in index.tasks.values() if task.project == key)
-    deeper = f"/{name[-2:]}" if folders[f"{TASKS}/{key}"] >= FOLDER_LIMIT else ""
+    flat = sum(row.path.rpartition("/")[0] == f"{TASKS}/{key}" for row in (*index.tasks.values(), *index.broken))
+    deeper = f"/{name[-2:]}" if flat >= FOLDER_LIMIT else ""
     return Place(f"{TASKS}/{key}{deeper}/{name}.yaml", Kind.TASK, name, key)
 
 

@@ -126,7 +126,8 @@ def _new_place(index: Index, key: str) -> Place:
     taken = index.tasks.keys() | {file.id for file in index.broken}
     while (name := f"{key}-{''.join(secrets.choice(ID_ALPHABET) for _ in range(6))}") in taken:
         continue
-    flat = sum(row.path.rpartition("/")[0] == f"{TASKS}/{key}" for row in (*index.tasks.values(), *index.broken))
+    paths = [*(task.path for task in index.tasks.values()), *(file.path for file in index.broken)]
+    flat = sum(path.rpartition("/")[0] == f"{TASKS}/{key}" for path in paths)
     deeper = f"/{name[-2:]}" if flat >= FOLDER_LIMIT else ""
     return Place(f"{TASKS}/{key}{deeper}/{name}.yaml", Kind.TASK, name, key)
 

@@ -44,6 +44,7 @@ class ExecResult:
     """How a process ended. `stdout`, `stderr` and `files` hold at most `CAPTURE_LIMIT` bytes each.
 
     A file that is not there is not in `files`. `image` is the image with its digest, where the engine told one.
+    `cached`: the engine answered from its cache. `missing` are the artifacts of the request that were not there.
     """
 
     exit_code: int
@@ -51,6 +52,8 @@ class ExecResult:
     stderr: bytes = b""
     files: Mapping[str, bytes] = field(default_factory=dict)
     image: str | None = None
+    cached: bool = False
+    missing: tuple[str, ...] = ()
 
 
 class StepError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
@@ -45,15 +46,16 @@ Command = Annotated[
 Condition = Annotated[Any, BeforeValidator(_check_condition), WithJsonSchema({"type": ["string", "boolean"]})]
 Env = dict[EnvName, Scalar]
 
-STEP_KINDS = ("container", "script", "api", "workflow")
+StepKind = Literal["container", "script", "api", "workflow", "approval"]
+STEP_KINDS: tuple[StepKind, ...] = ("container", "script", "api", "workflow", "approval")
 DEFAULT_SHELL = ("sh", "-ec")
 DEFAULT_INTERPRETER = ("sh", "-e")
 
 NOT_YET = {
     "secrets",
-    "defaults",
     "finally",
     "concurrency",
+    "updates",
     "foreach",
     "matrix",
     "retry",
@@ -99,6 +101,12 @@ class Part(BaseModel):
         return data
 
 
+def _exactly_one(part: Part, names: Iterable[str]) -> None:
+    if sum(getattr(part, name) is not None for name in names) != 1:
+        listed = ", ".join(f"`{name}`" for name in names)
+        raise PydanticCustomError("one_of", "needs exactly one of {names}", {"names": listed})
+
+
 class Metadata(Part):
     """Who the template is."""
 
@@ -110,6 +118,76 @@ class Metadata(Part):
     category: Line | None = Field(default=None, description="A word to group templates by.")
     tags: list[Line] = Field(default_factory=list, description="Words to find it by.")
     annotations: dict[str, Any] = Field(default_factory=dict, description="Data of your own, free form.")
+
+
+class Retry(Part):
+    """How often and when a step is tried again."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=10, strict=True)] = Field(description="Tries in all, the first too.")
+    delay: Text = Field(default="1s", description="How long to wait before the second try.")
+    backoff: Literal["constant", "exponential"] = Field(default="constant", description="How the waits grow.")
+    factor: Annotated[float, Field(ge=1)] = Field(default=2, description="By what each wait grows (exponential).")
+    max_delay: Text | None = Field(default=None, description="The longest wait.")
+    jitter: bool = Field(default=True, description="Whether waits vary, so that many steps do not try in step.")
+    max_duration: Text | None = Field(default=None, description="How long all tries and waits may take.")
+    on: list[Literal["failed", "errored", "timed_out"]] | None = Field(
+        default=None,
+        description="How a try must have ended. Not given: any of them; for api, no connection or 429, 502, 503, 504.",
+    )
+    exit_codes: list[int] = Field(default_factory=list, description="Only after these exit codes.")
+
+
+class Concurrency(Part):
+    """What may not go on at the same time as others."""
+
+    group: Text = Field(description="All that name the same group take turns, first come first served.")
+    limit: Annotated[int, Field(ge=1, strict=True)] = Field(default=1, description="How many may go on at once.")
+    on_conflict: Literal["queue", "reject"] = Field(default="queue", description="Whether it waits, or fails at once.")
+
+
+class Mount(Part):
+    """Something that a step finds at a path."""
+
+    path: Text = Field(description="An absolute path.")
+    repo: Literal["ro"] | None = Field(default=None, description="The files of the repository, to read.")
+    cache: Text | None = Field(default=None, description="A folder that is kept between runs, by its key.")
+    artifact: Text | None = Field(default=None, description="`${steps.<name>.artifacts.<key>}`.")
+    secret: EnvName | None = Field(default=None, description="A secret, as a file.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Mount:
+        _exactly_one(self, ("repo", "cache", "artifact", "secret"))
+        return self
+
+
+class Export(Part):
+    """A file or folder that goes back into the work tree when the step succeeded."""
+
+    from_: Text = Field(alias="from", description="A path in the step.")
+    to: Text = Field(description="A path in the repository.")
+
+
+class Ready(Part):
+    """How to tell that a service can be used."""
+
+    command: Command | None = Field(default=None, description="It succeeds when the service is ready.")
+    port: Annotated[int, Field(ge=1, le=65535)] | None = Field(default=None, description="It can be connected to.")
+    timeout: Text = Field(default="1m", description="How long to wait for it.")
+
+    @model_validator(mode="after")
+    def _one_sign(self) -> Ready:
+        _exactly_one(self, ("command", "port"))
+        return self
+
+
+class Service(Part):
+    """A container that runs beside the step, reached by its name."""
+
+    image: Text = Field(description="The image.")
+    command: Command | None = Field(default=None, description="What it runs. Absent: what the image says.")
+    env: Env = Field(default_factory=dict, description="Environment variables.")
+    ports: list[Annotated[int, Field(ge=1, le=65535)]] = Field(default_factory=list, description="Ports it opens.")
+    ready: Ready | None = Field(default=None, description="How to tell that it can be used.")
 
 
 class Container(Part):
@@ -126,6 +204,12 @@ class Container(Part):
     env: Env = Field(default_factory=dict, description="Environment variables.")
     user: Text | None = Field(default=None, description="The user that runs the command.")
     platform: Text | None = Field(default=None, description="The platform, e.g. `linux/arm64`.")
+    pull: Literal["always", "missing", "never"] | None = Field(default=None, description="When the image is fetched.")
+    network: Literal["default", "none"] = Field(default="default", description="Whether there is a network.")
+    mounts: list[Mount] = Field(default_factory=list, description="What the step finds at paths.")
+    export: list[Export] = Field(default_factory=list, description="What goes back into the work tree.")
+    services: dict[Ident, Service] = Field(default_factory=dict, description="Containers beside the step.")
+    privileged: bool = Field(default=False, description="All rights on the engine's machine.")
     success_exit_codes: list[int] = Field(default=[0], description="Exit codes that count as success.")
 
 
@@ -139,12 +223,41 @@ class Script(Part):
     image: Text | None = Field(default=None, description="The image; by default one that has the interpreter.")
     workdir: Text | None = Field(default=None, description="The working folder; made when it is missing.")
     env: Env = Field(default_factory=dict, description="Environment variables.")
+    mounts: list[Mount] = Field(default_factory=list, description="What the step finds at paths.")
+    export: list[Export] = Field(default_factory=list, description="What goes back into the work tree.")
+    runtime: Literal["host"] | None = Field(default=None, description="A process of this machine, whatever the engine.")
     success_exit_codes: list[int] = Field(default=[0], description="Exit codes that count as success.")
 
     @model_validator(mode="after")
     def _one_source(self) -> Script:
-        if (self.source is None) == (self.file is None):
-            raise PydanticCustomError("one_of", "needs exactly one of `source` and `file`")
+        _exactly_one(self, ("source", "file"))
+        return self
+
+
+class HeaderAuth(Part):
+    """A header that holds a secret."""
+
+    name: Text = Field(description="The header.")
+    value: Text = Field(description="Its value, from `secrets`.")
+
+
+class BasicAuth(Part):
+    """A user and a password."""
+
+    user: Text = Field(description="The user.")
+    password: Text = Field(description="The password, from `secrets`.")
+
+
+class Auth(Part):
+    """How a request says who asks; every value may come from `secrets`."""
+
+    bearer: Text | None = Field(default=None, description="A token.")
+    basic: BasicAuth | None = Field(default=None, description="A user and a password.")
+    header: HeaderAuth | None = Field(default=None, description="A header of the service's own.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Auth:
+        _exactly_one(self, ("bearer", "basic", "header"))
         return self
 
 
@@ -158,6 +271,7 @@ class Api(Part):
     json_: Any = Field(default=None, alias="json", description="A body, sent as JSON.")
     form: dict[Text, Scalar] | None = Field(default=None, description="A body, sent as a form.")
     body: Text | None = Field(default=None, description="A body, sent as it is.")
+    auth: Auth | None = Field(default=None, description="How the request says who asks.")
     timeout: Text = Field(default="30s", description="How long the request may take.")
     follow_redirects: bool = Field(default=True, description="Whether redirects are followed (up to 5).")
     verify_tls: bool = Field(default=True, description="Whether certificates are checked.")
@@ -180,6 +294,17 @@ class Call(Part):
 
     template: Text = Field(description="The template's name.")
     parameters: dict[Text, Any] = Field(default_factory=dict, description="Values for its parameters.")
+    secrets: list[EnvName] = Field(default_factory=list, description="Secrets that are handed down.")
+
+
+class Approval(Part):
+    """A person's decision."""
+
+    message: Text = Field(description="What is asked.")
+    approvers: list[Text] = Field(default_factory=list, description="E-mail addresses of Git; absent: anybody.")
+    parameters: dict[Ident, ParameterSpec] = Field(default_factory=dict, description="What has to be answered.")
+    timeout: Text | None = Field(default=None, description="How long to wait for an answer.")
+    on_timeout: Literal["reject", "approve"] = Field(default="reject", description="What silence means.")
 
 
 class StepOutput(Part):
@@ -190,6 +315,30 @@ class StepOutput(Part):
     format: Literal["text", "json", "yaml"] = Field(default="text")
     select: Text | None = Field(default=None, description="A path into JSON or YAML, e.g. `a.b[0]`.")
     default: Any = Field(default=None, description="The value when there is none.")
+    sensitive: bool = Field(default=False, description="Kept in memory only, and masked everywhere.")
+
+
+class Artifact(Part):
+    """Files that are kept with the run."""
+
+    path: Text = Field(description="A file, a folder, or a pattern with `*`.")
+    optional: bool = Field(default=False, description="Whether there may be none.")
+
+
+def _check_retry(value: Any) -> Any:
+    if isinstance(value, int):
+        message = "{value} could mean tries in all or tries after the first; write {{max_attempts: {value}}} (in all)"
+        raise PydanticCustomError("retry", message.replace("{{", "{").replace("}}", "}"), {"value": value})
+    return value
+
+
+def _check_loop(value: Any) -> Any:
+    if not isinstance(value, list | str):
+        raise PydanticCustomError("loop", "must be a list, or an expression that gives one")
+    return value
+
+
+Loop = Annotated[Any, BeforeValidator(_check_loop), WithJsonSchema({"type": ["array", "string"]})]
 
 
 class Step(Part):
@@ -201,24 +350,35 @@ class Step(Part):
     script: Script | None = None
     api: Api | None = None
     workflow: Call | None = None
+    approval: Approval | None = None
     depends_on: list[Text] | None = Field(default=None, description="Steps that must end before.")
     if_: Condition | None = Field(default=None, alias="if", description="An expression; false: the step is skipped.")
-    timeout: Text | None = Field(default=None, description="How long it may take.")
+    foreach: Loop | None = Field(default=None, description="Once for each item; `item` and `item_index` are known.")
+    matrix: dict[Ident, Loop] = Field(default_factory=dict, description="Once for each combination; `matrix.<axis>`.")
+    max_parallel: Annotated[int, Field(ge=1, strict=True)] | None = Field(
+        default=None, description="How many items run at the same time."
+    )
+    fail_fast: bool = Field(default=True, description="Whether a failed item keeps others from starting.")
+    retry: Annotated[Retry, BeforeValidator(_check_retry)] | None = Field(
+        default=None, description="When to try again."
+    )
+    timeout: Text | None = Field(default=None, description="How long one try may take.")
     continue_on_error: bool = Field(default=False, description="Whether the run goes on as if it had succeeded.")
     env: Env = Field(default_factory=dict, description="Environment variables.")
+    cache: bool = Field(default=False, description="Whether the engine may answer from its cache.")
+    concurrency: Concurrency | None = Field(default=None, description="What the step may not run beside.")
+    artifacts: dict[Ident, Artifact] = Field(default_factory=dict, description="Files that are kept with the run.")
     outputs: dict[Ident, StepOutput] = Field(default_factory=dict, description="What later steps may read.")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Step:
-        if sum(getattr(self, kind) is not None for kind in STEP_KINDS) != 1:
-            raise PydanticCustomError("one_of", "needs exactly one of {kinds}", {"kinds": ", ".join(STEP_KINDS)})
+        _exactly_one(self, STEP_KINDS)
         return self
 
     @property
-    def kind(self) -> Literal["container", "script", "api", "workflow"]:
+    def kind(self) -> StepKind:
         """Which kind of step it is."""
-        kinds: tuple[Literal["container", "script", "api", "workflow"], ...] = ("container", "script", "api")
-        return next((kind for kind in kinds if getattr(self, kind) is not None), "workflow")
+        return next(kind for kind in STEP_KINDS if getattr(self, kind) is not None)
 
 
 class Output(Part):
@@ -227,6 +387,30 @@ class Output(Part):
     description: Text = ""
     value: Any = Field(description="Its value, usually `${steps.<name>.output}`.")
     type: Literal["string", "integer", "number", "boolean", "array", "object"] | None = None
+    sensitive: bool = False
+
+
+class Defaults(Part):
+    """What steps have that do not say otherwise: a key of a step replaces, `env` is merged."""
+
+    container: dict[Text, Any] = Field(default_factory=dict, description="Keys of every `container`.")
+    script: dict[Text, Any] = Field(default_factory=dict, description="Keys of every `script`.")
+    api: dict[Text, Any] = Field(default_factory=dict, description="Keys of every `api`.")
+    retry: Annotated[Retry, BeforeValidator(_check_retry)] | None = Field(default=None, description="Of every step.")
+    timeout: Text | None = Field(default=None, description="Of every step but approvals.")
+    env: Env = Field(default_factory=dict, description="Of every step.")
+
+
+Update = dict[Text, Any]
+"""Fields of the task, with their new values: status, assignee, priority, metadata.<key>."""
+
+
+class Updates(Part):
+    """What a run writes into its task."""
+
+    on_start: Update = Field(default_factory=dict, description="When it begins.")
+    on_success: Update = Field(default_factory=dict, description="When it succeeded.")
+    on_failure: Update = Field(default_factory=dict, description="When it ended otherwise.")
 
 
 class Template(Part):
@@ -236,14 +420,31 @@ class Template(Part):
     type: WorkflowType | None = Field(default=None, description="Inferred from the steps when not given.")
     parameters: dict[Ident, ParameterSpec] = Field(default_factory=dict, description="What a binding gives.")
     env: Env = Field(default_factory=dict, description="Environment variables of all steps.")
+    secrets: list[EnvName] = Field(default_factory=list, description="Secrets that steps may use, by name.")
+    defaults: Defaults = Field(default_factory=Defaults, description="What steps have that do not say otherwise.")
     if_: Condition | None = Field(default=None, alias="if", description="An expression; false: the run is skipped.")
     steps: Annotated[list[Step], Field(min_length=1, max_length=500, description="What is done.")]
+    finally_: list[Step] = Field(
+        default_factory=list, alias="finally", description="What is done at the end, whatever happened; in order."
+    )
     outputs: dict[Ident, Output] = Field(default_factory=dict, description="What the run gives.")
+    updates: Updates = Field(default_factory=Updates, description="What the run writes into its task.")
+    concurrency: Concurrency | None = Field(default=None, description="What the run may not go on beside.")
     timeout: Text | None = Field(default=None, description="How long the whole run may take.")
     max_parallel: Annotated[int, Field(ge=1, strict=True)] | None = Field(
         default=None, description="How many steps run at the same time."
     )
     fail_fast: bool = Field(default=True, description="Whether a failure keeps further steps from starting.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _use_defaults(cls, data: Any) -> Any:
+        return with_defaults(data) if isinstance(data, dict) else data
+
+    @property
+    def all_steps(self) -> list[Step]:
+        """The steps, and after them those of `finally`."""
+        return [*self.steps, *self.finally_]
 
     @property
     def workflow_type(self) -> WorkflowType:
@@ -251,8 +452,38 @@ class Template(Part):
         return self.type or infer_type({step.kind for step in self.steps})
 
 
+def with_defaults(data: dict[str, Any]) -> dict[str, Any]:
+    """What the template says, with `defaults` put into its steps; what has not the right form stays as it is."""
+    defaults = data.get("defaults")
+    if not isinstance(defaults, dict):
+        return data
+    lists = {key: data[key] for key in ("steps", "finally") if isinstance(data.get(key), list)}
+    return {**data, **{key: [_with_defaults(step, defaults) for step in steps] for key, steps in lists.items()}}
+
+
+def _with_defaults(step: Any, defaults: dict[str, Any]) -> Any:
+    if not isinstance(step, dict):
+        return step
+    common = () if "approval" in step else ("retry", "timeout")
+    filled = {**{key: defaults[key] for key in common if defaults.get(key) is not None}, **step}
+    for kind in ("container", "script", "api"):
+        if isinstance(step.get(kind), dict) and isinstance(defaults.get(kind), dict):
+            filled[kind] = _merged(defaults[kind], step[kind])
+    env = {"env": defaults["env"]} if isinstance(defaults.get("env"), dict) else {}
+    return _merged(env, filled)
+
+
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Both maps, the second stronger; of `env` all that either has."""
+    merged = {**under, **over}
+    if isinstance(under.get("env"), dict) and isinstance(over.get("env"), dict):
+        merged["env"] = {**under["env"], **over["env"]}
+    return merged
+
+
 def infer_type(kinds: set[str]) -> WorkflowType:
     """The type of a template whose steps are of these kinds."""
+    kinds = kinds - {"approval"}
     single = {
         "container": WorkflowType.CONTAINERIZED,
         "script": WorkflowType.SCRIPT,

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from dagtasks.model.values import JSON
+from dagtasks.model.template import StepKind
+from dagtasks.model.values import JSON, StepState
 
 STEP_FOLDER = "/dagtasks"
 """A folder of each step: its script lies there, and what it writes to `$DT_OUTPUTS`."""
 
-StepKind = Literal["container", "script", "api", "workflow"]
 Printed = Literal["output", "stderr"]
 PRINTED: tuple[Printed, ...] = ("output", "stderr")
 
@@ -44,13 +44,59 @@ class OutputSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When a step is tried again (03 section 2.8); `max_attempts` counts the first try, times are in seconds.
+
+    `on` None: what is usual for the kind of step. `exit_codes` empty: after any.
+    """
+
+    max_attempts: int = 1
+    delay: float = 1.0
+    factor: float = 1.0
+    max_delay: float | None = None
+    jitter: bool = True
+    max_duration: float | None = None
+    on: tuple[StepState, ...] | None = None
+    exit_codes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSpec:
+    """A concurrency group: at most `limit` of those that name it go on at once; others wait in line, or fail."""
+
+    group: Input
+    limit: int = 1
+    rejects: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Once for each item of a list (`foreach`), or for each combination of the axes (`matrix`)."""
+
+    foreach: Input = None
+    matrix: Mapping[str, Input] = field(default_factory=dict)
+    max_parallel: int | None = None
+    fail_fast: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactSpec:
+    """Files of a step that are kept: a file, a folder, or a pattern."""
+
+    path: str
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PlanStep:
     """One step. `inputs` is its body, lowered: argv instead of shell text, `DT_n` variables for bound values.
 
     Keys of `inputs`, container and script: image, argv (null: what the image says), entrypoint, workdir, env,
-    files ({path: text} put into the container), user, platform, success_exit_codes. api: as in 03 section 2.5.
-    workflow: template (a key of `Plan.templates`), parameters. `reads`: the steps whose results it refers to.
-    `exposes`: which of its own output and stderr others refer to (only those have to be small enough to be read).
+    files ({path: text} put into the container), user, platform, mounts, exports, services, network, pull, privileged,
+    success_exit_codes. api: as in 03 section 2.5. workflow: template (a key of `Plan.templates`), parameters, secrets.
+    approval: message, approvers, parameters (specs), timeout, on_timeout.
+    `reads`: the steps whose results it refers to. `exposes`: which of its own output and stderr others refer to (only
+    those have to be small enough to be read).
     """
 
     name: str
@@ -64,6 +110,11 @@ class PlanStep:
     timeout: float | None = None
     continue_on_error: bool = False
     outputs: Mapping[str, OutputSpec] = field(default_factory=dict)
+    retry: RetryPolicy = RetryPolicy()
+    loop: Loop | None = None
+    concurrency: GroupSpec | None = None
+    artifacts: Mapping[str, ArtifactSpec] = field(default_factory=dict)
+    cache: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +133,15 @@ class PlannedTemplate:
 class Plan:
     """What a run will do. `scope` holds the names that expressions see (params, task, project, phase, run).
 
-    `templates` are those that steps call, by name, and `files` the scripts of the repository, by path.
+    `templates` are those that steps call, by name, and `files` the scripts of the repository, by path. `secrets` are
+    names; `sensitive` are the parameters whose values are treated as secrets.
     """
 
     template: PlannedTemplate
     steps: tuple[PlanStep, ...]
     parameters: Mapping[str, JSON]
     scope: Mapping[str, JSON]
+    finally_: tuple[PlanStep, ...] = ()
     outputs: Mapping[str, Input] = field(default_factory=dict)
     templates: Mapping[str, PlannedTemplate] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
@@ -102,13 +155,59 @@ class Plan:
     branch: str | None = None
     dirty: bool = False
     notes: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    sensitive: tuple[str, ...] = ()
+    concurrency: GroupSpec | None = None
+    updates: Mapping[str, Mapping[str, JSON]] = field(default_factory=dict)
+
+    @property
+    def all_steps(self) -> tuple[PlanStep, ...]:
+        """The steps, and after them those of `finally`."""
+        return (*self.steps, *self.finally_)
 
 
 def needs_engine(plan: Plan) -> bool:
     """Whether any step of the plan, or of a template that it calls, runs as a process; api steps need no engine."""
     called: list[Any] = [template.data for template in plan.templates.values()]
-    keys = {key for data in called for step in data["steps"] for key in step}
-    return not {"container", "script"}.isdisjoint(keys | {step.kind for step in plan.steps})
+    keys = {key for data in called for step in (*data["steps"], *(data.get("finally") or ())) for key in step}
+    return not {"container", "script"}.isdisjoint(keys | {step.kind for step in plan.all_steps})
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Folders of the machine that runs steps: the repository's root, one that holds a folder for each kept artifact
+    (named by its digest), and one that holds a folder for each `mounts.cache` of the local engine."""
+
+    root: str
+    artifacts: str
+    caches: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """Something that a step finds at an absolute path.
+
+    `source` is the folder of this machine that holds it (repo, artifact, cache on the local engine); `value` the key
+    of a cache, or a secret's value.
+    """
+
+    path: str
+    kind: Literal["repo", "cache", "artifact", "secret"]
+    source: str = ""
+    value: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRequest:
+    """A container to run beside a step, reached by its name. `ready` is a command that succeeds, or a port."""
+
+    name: str
+    image: str
+    argv: tuple[str, ...] | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    ports: tuple[int, ...] = ()
+    ready: tuple[str, ...] | int | None = None
+    ready_timeout: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +215,10 @@ class ExecRequest:
     """A process to run, all values known. `argv` None means: what the image says.
     `use_entrypoint`: the arguments go to the image's entrypoint.
 
-    `workdir` is created when missing. `files` are put at absolute paths before the process starts.
-    `timeout` is in seconds. `read_files` are absolute paths whose text is wanted after it ended.
+    `workdir` is created when missing. `files` are put at absolute paths before the process starts. `secret_env` are
+    variables whose values are secrets. `timeout` is in seconds. `read_files` are absolute paths whose text is wanted
+    after it ended. After success, `artifacts` (by key) and `exports` (paths of the step) are put below `collect_to`, as
+    `artifacts/<key>/...` and `exports/<number>/...`; a folder with what it holds, anything else by its name.
     """
 
     step: str
@@ -133,6 +234,17 @@ class ExecRequest:
     platform: str | None = None
     success_exit_codes: tuple[int, ...] = (0,)
     timeout: float | None = None
+    secret_env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    mounts: tuple[Mounted, ...] = ()
+    services: tuple[ServiceRequest, ...] = ()
+    artifacts: Mapping[str, ArtifactSpec] = field(default_factory=dict)
+    exports: tuple[str, ...] = ()
+    collect_to: str | None = None
+    network: Literal["default", "none"] = "default"
+    pull: Literal["always", "missing", "never"] = "missing"
+    privileged: bool = False
+    on_host: bool = False
+    cache: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +277,20 @@ class CallRequest:
     attempt: int
     template: PlannedTemplate
     parameters: Mapping[str, JSON] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
     timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRequest:
+    """A decision to wait for. `parameters` are the specs of what has to be answered; `timeout` is in seconds."""
+
+    step: str
+    message: str
+    approvers: tuple[str, ...] = ()
+    parameters: Mapping[str, JSON] = field(default_factory=dict)
+    timeout: float | None = None
+    silence_approves: bool = False
 
 
 Request = ExecRequest | ApiRequest | CallRequest

@@ -51,7 +51,7 @@ def resolve(step: PlanStep, plan: Plan, scope: Scope, attempt: int) -> Request:
         return _api(step, inputs, scope, attempt)
     if step.kind == "workflow":
         template = plan.templates[str(inputs["template"])]
-        return CallRequest(step.name, attempt, template, inputs["parameters"], step.timeout)
+        return CallRequest(step.name, attempt, template, inputs["parameters"], timeout=step.timeout)
     return _exec(step, inputs, scope, attempt)
 
 

@@ -11,13 +11,14 @@ from dagtasks.language.syntax import Expr, ExpressionError, references
 from dagtasks.model.template import Step, Template
 from dagtasks.planning.plan import PRINTED, Printed
 
-PLAIN_KEYS = {"name", "description", "depends_on", "if", "outputs", "timeout", "continue_on_error"}
+PLAIN_KEYS = {"name", "description", "depends_on", "if", "outputs", "artifacts", "timeout", "retry"}
 """Keys of a step whose values are never interpolated as text."""
 PLAIN_IN_KIND = {
     "script": {"source", "file"},
-    "workflow": {"template"},
+    "workflow": {"template", "secrets"},
     "api": {"success_condition"},
     "container": {"command"},
+    "approval": {"approvers", "parameters", "timeout"},
 }
 
 
@@ -38,8 +39,8 @@ def interpolated(step: Mapping[str, Any], loc: Loc) -> Iterator[tuple[Loc, str]]
     for key, value in step.items():
         if key in PLAIN_KEYS:
             continue
-        plain = PLAIN_IN_KIND.get(key, set())
-        body = value if key == "env" else {name: part for name, part in value.items() if name not in plain}
+        plain = PLAIN_IN_KIND.get(key)
+        body = {name: part for name, part in value.items() if name not in plain} if plain else value
         yield from texts_of(body, (*loc, key))
     yield from _list_command(step, loc)
 

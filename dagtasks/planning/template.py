@@ -34,7 +34,7 @@ from dagtasks.model import template as model
 from dagtasks.model.fields import findings_of
 from dagtasks.model.names import did_you_mean
 from dagtasks.model.summary import TemplateSummary
-from dagtasks.model.template import NOT_YET, TRANSLATIONS, Step, Template, infer_type
+from dagtasks.model.template import NOT_YET, STEP_KINDS, TRANSLATIONS, Step, Template, infer_type
 from dagtasks.model.values import WorkflowType
 from dagtasks.planning import graph
 from dagtasks.planning.steps import edges, interpolated, shell_text, texts_of
@@ -81,9 +81,7 @@ def check_template(path: str, data: Mapping[str, Any]) -> tuple[TemplateSummary 
     except ValidationError as error:
         return None, _check_the_rest(path, data, findings_of(error))
     findings = [*_check_steps(template), *_check_expressions(template, data), *_check_forms(template)]
-    findings += [
-        _not_yet(("parameters", name, "sensitive")) for name, spec in template.parameters.items() if spec.sensitive
-    ]
+    findings += [*_find_not_yet(data), *_find_sensitive(template)]
     broken = any(finding.severity == "error" for finding in findings)
     return None if broken else summarise(path, template), findings
 
@@ -127,8 +125,6 @@ def _explain(finding: Finding) -> Finding:
     if finding.code != "DT125":
         return finding
     name = str(finding.loc[-1])
-    if name in NOT_YET:
-        return _not_yet(finding.loc)
     if name in TRANSLATIONS:
         return finding._replace(code="DT320", hint=f"write `{TRANSLATIONS[name]}`")
     return finding._replace(code="DT320", hint=did_you_mean(name, _KNOWN_KEYS))
@@ -136,6 +132,23 @@ def _explain(finding: Finding) -> Finding:
 
 def _not_yet(loc: Loc) -> Finding:
     return Finding(loc, "DT321", f"`{loc[-1]}` is not carried out by this version", "take it out for now", on_key=True)
+
+
+def _find_not_yet(data: Mapping[str, Any]) -> Iterator[Finding]:
+    """The keys of the language that are given and not carried out."""
+    yield from (_not_yet((key,)) for key in data if key in NOT_YET)
+    for part in ("steps", "finally"):
+        for place, step in enumerate(data.get(part) or ()):
+            loc: Loc = (part, place)
+            yield from (_not_yet((*loc, key)) for key in step if key in NOT_YET)
+            for kind in STEP_KINDS:
+                yield from (_not_yet((*loc, kind, key)) for key in step.get(kind) or () if key in NOT_YET)
+
+
+def _find_sensitive(template: Template) -> Iterator[Finding]:
+    for name, spec in template.parameters.items():
+        if spec.sensitive:
+            yield _not_yet(("parameters", name, "sensitive"))
 
 
 _MODELS = [value for value in vars(model).values() if isinstance(value, type) and issubclass(value, BaseModel)]
@@ -215,7 +228,7 @@ def _check_expressions(template: Template, data: Mapping[str, Any]) -> Iterator[
     yield from check_specs(template.parameters, Names({**names.kinds, "steps": ANY}))
     for place, step in enumerate(data["steps"]):
         yield from _check_step(step, ("steps", place), names)
-    for loc, text in texts_of(data.get("env") or {}, ("env",)):
+    for loc, text in texts_of({key: data.get(key) or {} for key in ("env", "defaults")}, ()):
         yield from _check_text(text, names, loc)
     for name, output in (data.get("outputs") or {}).items():
         for loc, text in texts_of(output["value"], ("outputs", name, "value")):

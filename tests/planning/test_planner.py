@@ -254,3 +254,21 @@ def test_outputs_that_are_missing_or_do_not_decode(content: bytes | None, messag
     step = plan(steps(OUTPUTS)).steps[0]
     with pytest.raises(OutputError, match=message):
         read_outputs(step, "", "", {} if content is None else {"/out.json": content})
+
+
+def test_defaults_fill_in_what_steps_do_not_say() -> None:
+    text = """
+metadata: {name: t}
+defaults:
+  container: {image: "alpine:3", env: {A: below, B: below}}
+  timeout: 5m
+  env: {C: below}
+steps:
+  - {name: a, container: {command: [x]}}
+  - {name: b, container: {image: busybox, command: [x], env: {B: own}}, timeout: 1s, env: {C: own}}
+"""
+    made = plan(text)
+    first, second = request(made, 0), request(made, 1)
+    assert (first.image, first.timeout, second.image, second.timeout) == ("alpine:3", 300.0, "busybox", 1.0)
+    own = [{name: asked.env[name] for name in "ABC"} for asked in (first, second)]
+    assert own == [{"A": "below", "B": "below", "C": "below"}, {"A": "below", "B": "own", "C": "own"}]

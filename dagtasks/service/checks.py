@@ -34,7 +34,7 @@ def validate(project: Project, paths: Sequence[str] = (), *, since: str | None =
 def _of_changed(project: Project, problems: Iterable[Problem], since: str) -> list[Problem]:
     """Problems between files stay, too: what a change breaks is often shown where nothing changed."""
     git = project.get_git()
-    if not git.find("rev-parse", "--verify", "--quiet", "--end-of-options", f"{since}^{{commit}}"):
+    if not git.find_commit(since):
         raise InvalidInput(f"there is no commit {since!r}", hint="paths go before the option: PATH --changed REV")
     changed = read_changed_paths(git, since)
     return [problem for problem in problems if problem.path in changed or problem.code.startswith("DT2")]
@@ -48,7 +48,7 @@ def last_change(project: Project) -> str | None:
     git = project.get_git()
     if git.head().commit is None:
         return None
-    return "HEAD^1" if git.find("rev-parse", "--verify", "--quiet", "HEAD^2") else "HEAD"
+    return "HEAD^1" if git.find_commit("HEAD^2") else "HEAD"
 
 
 def relative_path(project: Project, path: str) -> str:

@@ -7,11 +7,11 @@ repository's configuration that can be switched off. GitPython is used in `store
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from dagtasks.errors import GitError
 
@@ -77,25 +77,44 @@ class Git:
         done = self._run([*WRITE, *arguments], given=given, env=env)
         return done.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
 
-    def read_blobs(self, names: Sequence[str]) -> list[bytes]:
-        """What the blobs hold, in the order of their names (`REVISION:PATH`). Raises `GitError`."""
+    def read_blobs(self, names: Sequence[str]) -> Iterator[bytes]:
+        """What the blobs hold, one after the other, in the order of their names (an id, or `REVISION:PATH`).
+
+        One process reads them all. Raises `GitError` at one that is not there.
+        """
         if not names:
-            return []
-        printed = self.read_bytes("cat-file", "--batch", given="".join(f"{name}\n" for name in names).encode())
-        blobs, start = [], 0
-        for name in names:
-            end = printed.index(b"\n", start)
-            *_, kind, size = printed[start:end].split()
-            if kind != b"blob":
-                raise GitError(f"git has no file {name}")
-            blobs.append(printed[end + 1 : end + 1 + int(size)])
-            start = end + 2 + int(size)
-        return blobs
+            return
+        import subprocess
+        from tempfile import TemporaryFile
+
+        # Git takes the names from a file and not from us: nobody has to write and read at the same time.
+        with TemporaryFile() as given, TemporaryFile() as errors:
+            given.write("".join(f"{name}\n" for name in names).encode())
+            given.seek(0)
+            with subprocess.Popen(
+                self._command([*READ_ONLY, "cat-file", "--batch", "--buffer"]),
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=clean_environment(),
+            ) as process:
+                for name in names:
+                    yield _read_blob(name, process.stdout, errors)
+
+    def read_sizes(self, names: Sequence[str]) -> list[int]:
+        """How many bytes each of the blobs holds; 0 for one that is not there."""
+        given = "".join(f"{name}\n" for name in names).encode()
+        sizes = self.read("cat-file", "--batch-check=%(objectsize)", "--buffer", given=given) if names else ""
+        return [int(size) if size.isdigit() else 0 for size in sizes.splitlines()]
+
+    def find_commit(self, revision: str) -> str | None:
+        """The id of the commit that the text means, as `HEAD^` or the name of a branch; None when it means none."""
+        return self.find("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
 
     def head(self) -> Head:
         """The commit and branch that are checked out."""
         return Head(
-            commit=self.find("rev-parse", "--verify", "--quiet", "--end-of-options", "HEAD^{commit}"),
+            commit=self.find_commit("HEAD"),
             branch=self.find("symbolic-ref", "--quiet", "--short", "HEAD"),
         )
 
@@ -115,13 +134,16 @@ class Git:
         """Whether Git tracks the path."""
         return bool(self.read("ls-files", "-z", "--", path))
 
+    def _command(self, arguments: Sequence[str]) -> list[str]:
+        return ["git", "-C", str(self.root), *arguments]
+
     def _run(
         self, arguments: Sequence[str], *, given: bytes | None = None, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[bytes]:
         import subprocess  # commands that only read files start no process
 
         done = subprocess.run(
-            ["git", "-C", str(self.root), *arguments],
+            self._command(arguments),
             input=given,
             stdin=subprocess.DEVNULL if given is None else None,
             capture_output=True,
@@ -131,6 +153,20 @@ class Git:
         if done.returncode:
             raise _error(arguments, done)
         return done
+
+
+def _read_blob(name: str, stream: IO[bytes] | None, errors: IO[bytes]) -> bytes:
+    """The next blob that `git cat-file --batch` prints."""
+    assert stream  # noqa: S101 - for the type
+    *_, kind, size = stream.readline().split() or [b"", b""]
+    if kind != b"blob":
+        errors.seek(0)
+        printed = errors.read().decode("utf-8", "replace").strip()
+        message = f"git has no file {name}" + (f": {printed}" if printed else "")
+        raise GitError(message, hint="find out what is missing: git fsck")
+    content = stream.read(int(size))
+    stream.read(1)
+    return content
 
 
 def _error(arguments: Sequence[str], done: subprocess.CompletedProcess[bytes]) -> GitError:

@@ -80,18 +80,7 @@ def read_unmerged(git: Git, *paths: str) -> dict[str, dict[int, str]]:
 def read_blobs(git: Git, blobs: Iterable[str]) -> dict[str, bytes]:
     """The contents of blobs, by id, read by one process."""
     wanted = sorted(set(blobs))
-    if not wanted:
-        return {}
-    printed = git.read_bytes("cat-file", "--batch", given="".join(f"{blob}\n" for blob in wanted).encode())
-    contents: dict[str, bytes] = {}
-    while printed:
-        head, _, rest = printed.partition(b"\n")
-        blob, _, size = head.decode().rpartition(" blob ")
-        if not blob:
-            raise GitError(f"git cat-file cannot read a blob: {head.decode(errors='replace')}")
-        contents[blob] = rest[: int(size)]
-        printed = rest[int(size) + 1 :]
-    return contents
+    return dict(zip(wanted, git.read_blobs(wanted), strict=True))
 
 
 def is_untouched(git: Git, content: bytes, versions: Mapping[int, bytes]) -> bool:

@@ -74,8 +74,7 @@ class RunStore:
         """The records, newest first. Runs whose process is gone are marked as interrupted on the way."""
         local, on_ref = set(self._local_ids()), self._paths_on_ref()
         ids = sorted({*local, *on_ref}, reverse=True)[:limit]
-        kept = self._git.read_blobs([f"{REF}:{on_ref[run]}" for run in ids if run not in local])
-        elsewhere = iter(kept)
+        elsewhere = self._git.read_blobs([f"{REF}:{on_ref[run]}" for run in ids if run not in local])
         return [self._read_local(run) if run in local else _parse_record(next(elsewhere)) for run in ids]
 
     def get(self, text: str) -> RunRecord:

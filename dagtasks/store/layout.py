@@ -47,7 +47,8 @@ class Place(NamedTuple):
 
 def place(path: str) -> Place | None:
     """What the file at that path (relative to the root) is; None for files that are none of our business."""
-    top, *folders, name = path.split("/")
+    top, _, below = path.partition("/")
+    *folders, name = below.split("/")
     stem, ending = os.path.splitext(name)  # noqa: PTH122 - a Path for each of 100,000 names would double the time
     if ending not in (".yaml", ".yml") or name.startswith("."):
         return None
@@ -101,7 +102,7 @@ def walk_folders(
     Paths are relative to the root. Folders that begin with a dot are left out. A folder that cannot be read is told
     to `on_error` and passed over.
     """
-    waiting = [name for name in (TASKS, TEMPLATES) if (root / name).is_dir()]
+    waiting = [name for name in (TASKS, TEMPLATES) if (root / name).is_dir() and not (root / name).is_symlink()]
     while waiting:
         folder = waiting.pop()
         files = []

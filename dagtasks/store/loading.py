@@ -5,9 +5,10 @@ from __future__ import annotations
 import marshal
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +25,9 @@ from dagtasks.store.records import Details, Packed, Record, pack, unpack, unpack
 if TYPE_CHECKING:
     from dagtasks.model.task import Task
     from dagtasks.store.documents import Document
+
+    ReadDocuments = Callable[[Sequence[str]], Iterable[Document]]
+    """Reads the files at these paths again, in this order, to find places in them."""
 
 
 def load_index(root: Path, cache: Cache) -> Index:
@@ -48,13 +52,24 @@ def _dump_keys(found: Scan) -> bytes:
 
 def _load_changed(root: Path, cache: Cache, found: Scan) -> Index:
     records = read_files(root, cache, found, cache.records())
-    rows = [unpack_row(record.row) for record in records.values() if record.row]
-    index = build_index(rows, [*found.problems, *_own_problems(records)])
-    links = _judge(root, cache, _Tree(index, rows, records))
-    index = replace(index, problems=tuple(sorted([*index.problems, *map(unpack_problem, links)])))
+    index = make_index(records, found.problems, cache, partial(_read_documents, root))
     if not found.problems and all(record.key for record in records.values()):
         cache.store_snapshot(_dump_keys(found), _pack_index(index, records))
     return index
+
+
+def make_index(records: Mapping[str, Record], problems: Iterable[Problem], cache: Cache, read: ReadDocuments) -> Index:
+    """The index of what the files gave; `problems` come on top of theirs and of those between them."""
+    rows = [unpack_row(record.row) for record in records.values() if record.row]
+    index = build_index(rows, [*problems, *_own_problems(records)])
+    links = _judge(read, cache, _Tree(index, rows, records))
+    return replace(index, problems=tuple(sorted([*index.problems, *map(unpack_problem, links)])))
+
+
+def _read_documents(root: Path, paths: Iterable[str]) -> Iterator[Document]:
+    from dagtasks.store.documents import read_document
+
+    return (read_document(root / path, path) for path in paths)
 
 
 def _pack_index(index: Index, records: Mapping[str, Record]) -> Packed:
@@ -92,13 +107,13 @@ class _Tree(NamedTuple):
     records: Mapping[str, Record]
 
 
-def _judge(root: Path, cache: Cache, tree: _Tree) -> Sequence[Packed]:
+def _judge(read: ReadDocuments, cache: Cache, tree: _Tree) -> Sequence[Packed]:
     """The problems between the files, packed: as they were found the last time when no file has changed."""
     fingerprint = _fingerprint(tree.records)
     last = cache.verdict()
     if last and last.fingerprint == fingerprint:
         return last.problems
-    placed = _place_findings(root, tree, last.placed if last else {})
+    placed = _place_findings(read, tree, last.placed if last else {})
     problems = (*map(pack, _missing_projects(tree.whole)), *placed.values())
     cache.store_verdict(Verdict(fingerprint, problems, placed))
     return problems
@@ -118,24 +133,20 @@ def _missing_projects(index: Index) -> Iterator[Problem]:
         yield Problem(f"{TASKS}/{key}/project.yaml", 0, 0, "DT201", f"project {key} has no project.yaml", hint)
 
 
-def _place_findings(root: Path, tree: _Tree, known: Mapping[Packed, Packed]) -> dict[Packed, Packed]:
+def _place_findings(read: ReadDocuments, tree: _Tree, known: Mapping[Packed, Packed]) -> dict[Packed, Packed]:
     """What is wrong between the files, with line and column; only where these are not known a file is read for them.
 
     The keys are the finding, with the path and the digest of its file.
     """
     from dagtasks.planning.links import check_links, find_duplicates
-    from dagtasks.store.documents import read_document
 
     wanted: dict[str, dict[Packed, Finding]] = {}
     for path, finding in check_links(tree.whole, find_duplicates(tree.rows)):
         wanted.setdefault(path, {})[path, tree.records[path].digest, pack(finding)] = finding
-    placed: dict[Packed, Packed] = {}
-    for path, findings in wanted.items():
-        if known.keys() >= findings.keys():
-            placed.update({key: known[key] for key in findings})
-        else:
-            problems = read_document(root / path, path).problems_for(findings.values())
-            placed.update(zip(findings, map(pack, problems), strict=True))
+    placed = {key: known[key] for findings in wanted.values() for key in findings if key in known}
+    unknown = [path for path, findings in wanted.items() if not placed.keys() >= findings.keys()]
+    for path, document in zip(unknown, read(unknown), strict=True):
+        placed.update(zip(wanted[path], map(pack, document.problems_for(wanted[path].values())), strict=True))
     return placed
 
 
@@ -185,7 +196,7 @@ def _usual_files(root: Path, text: str) -> list[str]:
         return []
     folder = f"{TASKS}/{text.partition('-')[0]}"
     deeper = f"{folder}/{text[-2:]}"
-    if any((root / path).is_symlink() for path in (folder, deeper)):
+    if any((root / path).is_symlink() for path in (TASKS, folder, deeper)):
         return []
     return [path for path in (f"{folder}/{text}.yaml", f"{deeper}/{text}.yaml") if os.path.lexists(root / path)]
 

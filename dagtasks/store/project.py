@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dagtasks.errors import InvalidProject, Problem, ProjectNotFound, Severity, has_errors
-from dagtasks.model.names import did_you_mean
+from dagtasks.errors import InvalidInput, InvalidProject, Problem, ProjectNotFound, Severity, has_errors
+from dagtasks.model.names import choose_from, did_you_mean
 from dagtasks.store.files import hold_lock
 from dagtasks.store.git import Git, find_git
 from dagtasks.store.layout import DEFAULT_SETTINGS, ENGINE_SETTINGS, ENV_FILE, TASKS
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dagtasks.store.cache import Cache
     from dagtasks.store.documents import Document
     from dagtasks.store.runs import RunStore
+    from dagtasks.store.trees import Tree
 
 
 class Project:
@@ -158,6 +159,23 @@ class Project:
 
         with self._cache() as cache:
             return load_details(self.root, path, cache)
+
+    def at(self, revision: str) -> Tree:
+        """What the commit holds that the text means. Raises `InvalidInput`, outside of Git `ProjectNotFound`."""
+        from dagtasks.store.trees import read_commit
+
+        git = self.get_git()
+        commit = git.find_commit(revision)
+        if commit is None:
+            names = git.read("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags").splitlines()
+            raise InvalidInput(f"there is no commit {revision!r}", hint=choose_from(revision, names))
+        return read_commit(git, commit)
+
+    def staged(self) -> Tree:
+        """What the next commit will hold, as Git's index has it. Raises `ProjectNotFound` outside of Git."""
+        from dagtasks.store.trees import read_staged
+
+        return read_staged(self.get_git())
 
     def _cache(self) -> AbstractContextManager[Cache]:
         from dagtasks.store.cache import Cache, find_cache

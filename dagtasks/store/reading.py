@@ -9,7 +9,7 @@ import errno
 import marshal
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from dagtasks.model.summary import BrokenFile
 from dagtasks.store.cache import Cache
 from dagtasks.store.files import read_file
 from dagtasks.store.fork import beside
-from dagtasks.store.layout import TASKS, Place, check_place, check_symlink, place, walk_folders
+from dagtasks.store.layout import TASKS, TEMPLATES, Place, check_place, check_symlink, place, walk_folders
 from dagtasks.store.records import Details, Key, Record, pack, pack_row
 
 FORK_ABOVE = 1000
@@ -33,18 +33,20 @@ class Scan(NamedTuple):
     begun: int
 
 
-class _Job(NamedTuple):
+class Job(NamedTuple):
     """A file to read; `old` is what the cache knows about it."""
 
     path: str
-    key: Key | None
-    old: Record | None
+    key: Key | None = None
+    old: Record | None = None
 
 
-class _Fresh(NamedTuple):
+class Fresh(NamedTuple):
+    """What a file gave: its record, and of a task that was parsed the rest, packed."""
+
     path: str
     record: Record
-    detail: Details | None
+    detail: Details | None = None
 
 
 def scan(root: Path) -> Scan:
@@ -56,7 +58,7 @@ def scan(root: Path) -> Scan:
         hint = "check that you may read it"
         problems.append(Problem(folder, 0, 0, "DT101", f"the folder cannot be read: {error.strerror}", hint))
 
-    keys = {}
+    keys = {name: _key(root / name) for name in (TASKS, TEMPLATES) if (root / name).is_symlink()}
     for folder, entries in walk_folders(root, refuse):
         for entry in entries:
             if entry.name.endswith((".yaml", ".yml")) or entry.is_symlink():
@@ -82,7 +84,7 @@ def read_files(root: Path, cache: Cache, found: Scan, known: dict[str, Record]) 
     """The record of each file of the scan: the known one where that still holds, else a new one, which is stored."""
     gone = [path for path in known if path not in found.keys]
     jobs = [
-        _Job(path, key, known.get(path))
+        Job(path, key, known.get(path))
         for path, key in found.keys.items()
         if key is None or path not in known or known[path].key != key
     ]
@@ -90,7 +92,7 @@ def read_files(root: Path, cache: Cache, found: Scan, known: dict[str, Record]) 
         del known[path]
     if not jobs and not gone:
         return known
-    fresh = _read_all(root, jobs)
+    fresh = read_all(jobs, lambda jobs: [_read(root, job) for job in jobs])
     trusted = cache.trusted_before(root / TASKS, found.begun)
     records = {path: _without_young_key(record, trusted) for path, record, _ in fresh}
     changed = {path: record for path, record in records.items() if known.get(path) != record}
@@ -104,67 +106,71 @@ def _without_young_key(record: Record, trusted: int) -> Record:
     return record._replace(key=None) if key and max(key[1], key[2]) >= trusted else record
 
 
-def _read_all(root: Path, jobs: Sequence[_Job]) -> list[_Fresh]:
+def read_all(jobs: Sequence[Job], read: Callable[[Sequence[Job]], list[Fresh]]) -> list[Fresh]:
+    """What all of the files gave; of many a second process reads one half."""
     if len(jobs) < FORK_ABOVE:
-        return [_read(root, job) for job in jobs]
+        return read(jobs)
     import dagtasks.store.rows  # noqa: F401 - once, before there are two processes that need it
 
-    with beside(lambda: _dump([_read(root, job) for job in jobs[1::2]])) as answer:
-        fresh = [_read(root, job) for job in jobs[::2]]
+    with beside(lambda: _dump(read(jobs[1::2]))) as answer:
+        fresh = read(jobs[::2])
         found = marshal.loads(answer())  # noqa: S302 - it comes from a process of our own
-    return fresh + [_Fresh(path, Record._make(record), detail) for path, record, detail in found]
+    return fresh + [Fresh(path, Record._make(record), detail) for path, record, detail in found]
 
 
-def _dump(fresh: Sequence[_Fresh]) -> bytes:
+def _dump(fresh: Sequence[Fresh]) -> bytes:
     return marshal.dumps([(path, tuple(record), detail) for path, record, detail in fresh])
 
 
-def _read(root: Path, job: _Job) -> _Fresh:
+def _read(root: Path, job: Job) -> Fresh:
     """The record of the file. The old one stays while its bytes are the same."""
     file = f"{root}/{job.path}"  # a Path for each of 100,000 files takes longer than reading it
     found = place(job.path)
-    if found is None or (wrong := check_place(found)):
-        finding = check_symlink(job.path) if os.path.islink(file) else found and wrong  # noqa: PTH114
-        return _Fresh(job.path, _refuse(job, found, finding) if finding else _ignore(job), None)
+    if found is None or check_place(found):
+        return pass_over(job, found, is_symlink=os.path.islink(file))  # noqa: PTH114
     try:
         content = read_file(file)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            return _Fresh(job.path, _refuse(job, found, check_symlink(job.path)), None)
+            return pass_over(job, found, is_symlink=True)
         return _read_unreadable(root, found)
-    digest = _digest(job.path, content)
-    if job.old and job.old.digest == digest:
-        return _Fresh(job.path, job.old._replace(key=job.key), None)
-    return _parse(found, job.key, content, digest)
+    return read_content(job, found, content)
 
 
-def _ignore(job: _Job) -> Record:
-    return Record(job.key, _digest(job.path), None, ())
+def pass_over(job: Job, found: Place | None, *, is_symlink: bool) -> Fresh:
+    """The record of a file that is wrong by what it is or where it lies, or no matter of ours; nothing is read."""
+    wrong = check_symlink(job.path) if is_symlink else found and check_place(found)
+    return refuse(job, found, wrong) if wrong else Fresh(job.path, Record(job.key, _digest(job.path), None, ()))
 
 
-def _refuse(job: _Job, found: Place | None, wrong: Finding) -> Record:
-    """A file that is refused for where or what it is; its content is not looked at."""
+def refuse(job: Job, found: Place | None, wrong: Finding) -> Fresh:
+    """The record of a file that cannot be used; its content is not looked at."""
     row = BrokenFile(job.path, found.kind if found else "other", Path(job.path).stem, found.project if found else None)
     problem = Problem(job.path, 0, 0, wrong.code, wrong.message, wrong.hint, wrong.severity)
-    return Record(job.key, _digest(job.path, wrong.code.encode()), pack_row(row), (pack(problem),))
+    record = Record(job.key, _digest(job.path, wrong.code.encode()), pack_row(row), (pack(problem),))
+    return Fresh(job.path, record)
 
 
-def _parse(found: Place, key: Key | None, content: bytes, digest: bytes) -> _Fresh:
+def read_content(job: Job, found: Place, content: bytes) -> Fresh:
+    """What the content gives; the old record stays while it was made of the same."""
+    digest = _digest(job.path, content)
+    if job.old and job.old.digest == digest:
+        return Fresh(job.path, job.old._replace(key=job.key))
     from dagtasks.store.documents import parse_document
     from dagtasks.store.rows import read_row
 
     row, problems, details = read_row(found, parse_document(content, found.path))
-    return _Fresh(found.path, Record(key, digest, pack_row(row), pack(tuple(problems))), pack(details))
+    return Fresh(found.path, Record(job.key, digest, pack_row(row), pack(tuple(problems))), pack(details))
 
 
-def _read_unreadable(root: Path, found: Place) -> _Fresh:
+def _read_unreadable(root: Path, found: Place) -> Fresh:
     """What to say about the file, now; it is asked again each time, because its key says nothing about permissions."""
     from dagtasks.store.documents import read_document
     from dagtasks.store.rows import read_row
 
     row, problems, _ = read_row(found, read_document(root / found.path, found.path))
     digest = _digest(found.path, repr((row, problems)).encode())
-    return _Fresh(found.path, Record(None, digest, pack_row(row), pack(tuple(problems))), None)
+    return Fresh(found.path, Record(None, digest, pack_row(row), pack(tuple(problems))))
 
 
 def _digest(path: str, content: bytes = b"") -> bytes:

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from dagtasks.store.comments import make_comment
 from tests.conftest import BASIC_TEMPLATE, git, write_files
 
 HEAVY = {
@@ -57,6 +59,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "tasks/web/web-000001.yaml": "name: One\nphase: build\n",
             "tasks/web/web-000002.yaml": "name: Two\ndepends_on: [web-000001]\ndescription: |\n  Text\n"
             "workflows:\n  check: {template: basic_task, parameters: {task_name: a, task_command: b}}\n",
+            "tasks/web/comments/web-000002/1.md": make_comment("agent:x", datetime.now(UTC), "Fine").decode(),
             "templates/basic_task.yaml": BASIC_TEMPLATE,
         },
     )

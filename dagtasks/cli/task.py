@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
+from textwrap import indent
 from typing import Any
 
 import click
@@ -20,7 +21,7 @@ HEAD = ("ID", "STATUS", "PRIORITY", "ASSIGNEE", "PHASE", "NAME")
 
 @click.group(cls=Group)
 def group() -> None:
-    """Tasks: create, list, show, set, delete, next."""
+    """Tasks: create, list, show, set, move, comment, delete, next, claim."""
 
 
 def today() -> date:
@@ -112,8 +113,8 @@ def _row(task: dict[str, Any]) -> tuple[Any, ...]:
 @click.pass_obj
 def show_(app: App, /, task: str, *, dependents: bool, as_json: bool) -> int:
     """Show everything about one task."""
-    data = tasks.show(app.project(), task, today(), dependents=dependents)
-    return show("task", data, _sheet(data), as_json=as_json)
+    data, problems = tasks.show(app.project(), task, today(), dependents=dependents)
+    return show("task", data, _sheet(data), as_json=as_json, problems=problems)
 
 
 def _sheet(data: dict[str, Any]) -> str:
@@ -128,7 +129,14 @@ def _sheet(data: dict[str, Any]) -> str:
         "file": data["path"],
     }
     description = printable(data["description"].rstrip(), keep="\n")
-    return "\n".join([printable(data["name"]), "", fields(top), *(["", description] if description else [])])
+    below = [description, *map(_comment_text, data["comments"])]
+    return "\n\n".join([printable(data["name"]), fields(top), *filter(None, below)])
+
+
+def _comment_text(comment: dict[str, Any]) -> str:
+    """The comment under a line that says who and when, set in so that no text can pass for such a line."""
+    head = f"-- {printable(comment['author'])}, {comment['date'][:16].replace('T', ' ')} UTC"
+    return f"{head}\n{indent(printable(comment['text'], keep=chr(10)), '   ')}"
 
 
 @group.command("set")
@@ -146,6 +154,31 @@ def set_(app: App, /, task: str, changes: tuple[str, ...], *, ignore_dependencie
     texts = [f"description={read_text('-')}" if change == "description=-" else change for change in changes]
     settings = write_settings(options)
     saved = tasks.change(app.project(), task, texts, settings, ignore_dependencies=ignore_dependencies)
+    return show_saved(saved, options)
+
+
+@group.command()
+@click.argument("task", metavar="ID", shell_complete=complete.tasks)
+@click.option("--phase", required=True, metavar="KEY", help="A phase of the task's project.")
+@write_options
+@click.pass_obj
+def move(app: App, /, task: str, phase: str, **options: bool) -> int:
+    """Move a task to another phase of its project."""
+    return show_saved(tasks.change(app.project(), task, [f"phase={phase}"], write_settings(options)), options)
+
+
+@group.command()
+@click.argument("task", metavar="ID", shell_complete=complete.tasks)
+@click.argument("text")
+@click.option("--as", "author", metavar="NAME", help="Who says it (default: Git's user).")
+@write_options
+@click.pass_obj
+def comment(app: App, /, task: str, text: str, author: str | None, **options: bool) -> int:
+    """Comment on a task: TEXT, as Markdown; `-` reads stdin."""
+    from dagtasks.service import comments
+
+    words = read_text(text)
+    saved = comments.add(app.project(), task, words, datetime.now(UTC), write_settings(options), author)
     return show_saved(saved, options)
 
 
@@ -180,3 +213,18 @@ def next_(app: App, /, assignee: str | None, *, show_all: bool, explain: bool, a
     rows = [_row(task) for task in answer.data]
     text = table(HEAD, rows) if rows else "nothing can be started now (see --explain)"
     return show("tasks", answer.data, text, as_json=as_json, problems=answer.problems)
+
+
+@group.command()
+@click.argument("task", metavar="ID", shell_complete=complete.tasks)
+@click.option("--as", "assignee", metavar="NAME", help="Who takes it (default: Git's user); an agent is agent:NAME.")
+@write_options
+@click.pass_obj
+def claim(app: App, /, task: str, assignee: str | None, **options: bool) -> int:
+    """Take a task: it becomes in progress, by you.
+
+    Refused when somebody else has it, or when it cannot be started.
+    """
+    from dagtasks.service import claims
+
+    return show_saved(claims.claim(app.project(), task, write_settings(options), assignee), options)

@@ -19,9 +19,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from dagtasks.errors import Finding, Loc, Severity
 from dagtasks.model.names import KEY_PATTERN, did_you_mean
-from dagtasks.model.values import Ambiguous
-
-TEXT_LIMIT = 64 * 1024
+from dagtasks.model.values import NAME_LIMIT, TEXT_LIMIT, Ambiguous
 
 CODES = {
     "DT120": "A required key is missing or empty. Add it with a value.",
@@ -65,7 +63,7 @@ Text = Annotated[str, BeforeValidator(refuse_misread), Field(strict=True, max_le
 Line = Annotated[Text, AfterValidator(_refuse_lines), Field(min_length=1, max_length=500)]
 """One line of up to 500 characters."""
 Label = Annotated[Text, AfterValidator(_refuse_lines), Field(min_length=1, max_length=64)]
-Assignee = Annotated[Text, AfterValidator(_refuse_lines), Field(min_length=1, max_length=100)]
+Assignee = Annotated[Text, AfterValidator(_refuse_lines), Field(min_length=1, max_length=NAME_LIMIT)]
 Key = Annotated[Text, Field(pattern=rf"^{KEY_PATTERN}$")]
 """The name of a phase, workflow or template."""
 TaskId = Annotated[Text, Field(max_length=64)]

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+TEXT_LIMIT = 64 * 1024
+"""Characters that a text field or a comment may have."""
+NAME_LIMIT = 100
+"""Characters that an assignee or author may have."""
+
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 """A value as YAML and JSON can hold it."""
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from dagtasks.errors import DagtasksError, EngineUnavailable, InvalidInput, NotFound, Problem
 from dagtasks.service.merging import check_driver, find_lost
+from dagtasks.store.comments import check_comments
 from dagtasks.store.git import Git
 from dagtasks.store.merges import read_changed_paths
 from dagtasks.store.project import Project
@@ -22,7 +23,9 @@ def validate(project: Project, paths: Sequence[str] = (), *, since: str | None =
 
     With a commit `since`: only of files that changed after it, and between files; and what the merges since lost.
     """
-    problems = sorted([*project.load().problems, *project.settings_problems()])
+    index = project.load()
+    ids = index.tasks.keys() | {file.id for file in index.broken}
+    problems = sorted([*index.problems, *check_comments(project.root, ids), *project.settings_problems()])
     if since is not None:
         problems = sorted([*_of_changed(project, problems, since), *find_lost(project, since)])
     if not paths:

@@ -5,7 +5,8 @@ YAML and the models are imported when a file is changed, not before: reading com
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dagtasks.errors import Conflict, InvalidInput, InvalidProject, Problem, Severity
@@ -38,7 +39,11 @@ def make_file(found: Place, data: Mapping[str, Any]) -> bytes:
 
 def edit_file(project: Project, found: Place, changes: Iterable[Edit]) -> bytes:
     """The file's content with the edits spliced in. Raises `InvalidProject`, `InvalidInput` or `Conflict`."""
-    document = project.read_document(found.path)
+    return edit_document(project.read_document(found.path), found, changes)
+
+
+def edit_document(document: Document, found: Place, changes: Iterable[Edit]) -> bytes:
+    """The content of the document with the edits spliced in. Raises as `edit_file`."""
     if document.data is None:
         raise InvalidProject(f"{found.path} cannot be read, so it is not changed", problems=document.problems)
     before = {str(problem) for problem in _errors(found, document)}
@@ -82,11 +87,17 @@ def row_of(found: Place, content: bytes) -> Row:
     return read_row(found, parse_document(content, found.path)).row
 
 
-def undo_hint(project: Project, path: str) -> str:
-    """How to get the file back after it was removed (the writer puts its bytes into Git before it does)."""
+def undo_hint(project: Project, path: str, others: Collection[str] = ()) -> str:
+    """How to get the file back after it and `others` were removed (the writer puts their bytes into Git first)."""
     if project.git is None:
         return "this folder is in no Git repository, so it cannot be undone"
-    return f"undo with: git cat-file blob {project.blob_id((project.root / path).read_bytes())} > {path}"
+    from shlex import quote
+
+    folder = path.rpartition("/")[0]
+    left = {f"{folder}/{name}" for name in os.listdir(project.root / folder)} - {path, *others}  # noqa: PTH208 - names
+    make = "" if left else f"mkdir -p {quote(folder)} && "
+    blob = project.blob_id((project.root / path).read_bytes())
+    return f"undo with: {make}git cat-file blob {blob} > {quote(path)}"
 
 
 def refuse_existing(project: Project, path: str) -> None:

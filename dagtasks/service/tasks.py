@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-from dagtasks.errors import Conflict, InvalidProject, NotFound
+from dagtasks.errors import Conflict, InvalidProject, NotFound, Problem
 from dagtasks.model.summary import TaskSummary
 from dagtasks.model.values import Priority, Status
 from dagtasks.planning import graph, ready
@@ -16,6 +16,7 @@ from dagtasks.service.documents import edit_file, make_file, row_of, undo_hint
 from dagtasks.service.fields import TASK_FIELDS, Edit, check_word, describe, parse_edits
 from dagtasks.service.projects import Listing
 from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
+from dagtasks.store.comments import comments_folder, find_comment_files, read_comments
 from dagtasks.store.layout import TASKS, Kind, Place
 from dagtasks.store.project import Project
 
@@ -67,15 +68,30 @@ def row_to_json(index: Index, task: TaskSummary, today: date) -> dict[str, Any]:
     }
 
 
-def show(project: Project, text: str, today: date, *, dependents: bool = False) -> dict[str, Any]:
+class Shown(NamedTuple):
+    """A task with all that belongs to it, and the problems of comments that cannot be read."""
+
+    data: dict[str, Any]
+    problems: Sequence[Problem]
+
+
+def show(project: Project, text: str, today: date, *, dependents: bool = False) -> Shown:
     """The whole task whose id begins with the text. Raises `NotFound`, `InvalidProject` when its file is wrong.
 
-    Only its own file and those of its dependencies are looked at; `dependents` asks every file who depends on it.
+    Only its own file, its comments and the files of its dependencies are looked at; `dependents` asks every file who
+    depends on it.
     """
     index = project.load() if dependents else project.load_around(text)
     task = find_task(index, text)
-    shown = {**row_to_json(index, task, today), **project.load_details(task.path)}
-    return {**shown, "dependents": index.dependents[task.id]} if dependents else shown
+    thread = read_comments(project.root, comments_folder(task.project, task.id))
+    shown = {
+        **row_to_json(index, task, today),
+        **project.load_details(task.path),
+        "comments": [comment._asdict() for comment in thread.comments],
+    }
+    if dependents:
+        shown["dependents"] = index.dependents[task.id]
+    return Shown(shown, thread.problems)
 
 
 def find_task(index: Index, text: str) -> TaskSummary:
@@ -111,7 +127,7 @@ def create(project: Project, key: str, data: Mapping[str, Any], settings: WriteS
         row = cast(TaskSummary, row_of(found, content))
         _check_phase(index, row)
         _check_dependencies(index, row)
-        after = _with_row(index, row)
+        after = with_row(index, row)
         refuse_open_dependencies(after, row, None, ignore=False)
         answer = {**row_to_json(after, row, date.today()), "description": written.get("description") or ""}  # noqa: DTZ011
         return Change([FileChange(found.path, content)], f"{row.id}: created: {row.name}", "task", answer)
@@ -132,7 +148,8 @@ def _new_place(index: Index, key: str) -> Place:
     return Place(f"{TASKS}/{key}{deeper}/{name}.yaml", Kind.TASK, name, key)
 
 
-def _with_row(index: Index, row: TaskSummary) -> Index:
+def with_row(index: Index, row: TaskSummary) -> Index:
+    """The index with the task as it will be."""
     return Index(index.projects, index.phases, {**index.tasks, row.id: row}, index.templates, index.broken)
 
 
@@ -155,7 +172,7 @@ def change(
         _check_phase(index, row)
         if links:
             _check_dependencies(index, row)
-        after = _with_row(index, row)
+        after = with_row(index, row)
         notes = refuse_open_dependencies(after, row, before.status, ignore=ignore_dependencies)
         message = f"{row.id}: {_describe(before, row, resolved)}"
         data = row_to_json(after, row, date.today())  # noqa: DTZ011 - a due date is a day of the user's calendar
@@ -214,7 +231,10 @@ def _check_dependencies(index: Index, row: TaskSummary) -> None:
 
 
 def delete(project: Project, text: str, settings: WriteSettings, *, detach: bool = False) -> Saved:
-    """Delete the task; `detach` removes it from the `depends_on` of others. Raises `NotFound`, `Conflict`."""
+    """Delete the task and its comments; `detach` removes it from the `depends_on` of others.
+
+    Raises `NotFound`, `Conflict`.
+    """
 
     def make() -> Change:
         index = project.load()
@@ -225,8 +245,10 @@ def delete(project: Project, text: str, settings: WriteSettings, *, detach: bool
                 f"{', '.join(dependents[:20])} depend{'s' if len(dependents) == 1 else ''} on {task.id}",
                 hint="say --detach to remove these edges, too, or cancel the task: status=cancelled",
             )
-        files = [FileChange(task.path, None), *(_detach(project, index, name, task.id) for name in dependents)]
-        notes = [undo_hint(project, task.path)]
+        comments = find_comment_files(project.root, comments_folder(task.project, task.id))
+        files = [FileChange(path, None) for path in (task.path, *comments)]
+        files += [_detach(project, index, name, task.id) for name in dependents]
+        notes = [undo_hint(project, path, comments) for path in (task.path, *comments)]
         notes += [f"{name} no longer depends on {task.id}" for name in dependents]
         return Change(files, f"{task.id}: deleted: {task.name}", "task", {"id": task.id, "path": task.path}, notes)
 

@@ -14,6 +14,7 @@ from dagtasks.model.names import KEY_PATTERN, PROJECT_PATTERN, TASK_ID_PATTERN
 
 TASKS = "tasks"
 TEMPLATES = "templates"
+COMMENTS = "comments"
 DEFAULT_SETTINGS = "config/default.yaml"
 ENGINE_SETTINGS = "config/dagger.yaml"
 ENV_FILE = "config/.env"
@@ -65,7 +66,7 @@ def _place_below_project(path: str, folders: list[str], stem: str) -> Place | No
         return Place(path, Kind.PROJECT, project, project)
     if deeper[:1] == ["phases"]:
         return Place(path, Kind.PHASE, stem, project)
-    if deeper[:1] == ["comments"]:
+    if deeper[:1] == [COMMENTS]:
         return None
     return Place(path, Kind.TASK, stem, project)
 
@@ -99,8 +100,8 @@ def walk_folders(
 ) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
     """The folders below `tasks/` and `templates/`, each with its files and symlinks, in no order.
 
-    Paths are relative to the root. Folders that begin with a dot are left out. A folder that cannot be read is told
-    to `on_error` and passed over.
+    Paths are relative to the root. Folders that begin with a dot are left out, and those of comments, which would
+    double the walk. A folder that cannot be read is told to `on_error` and passed over.
     """
     waiting = [name for name in (TASKS, TEMPLATES) if (root / name).is_dir() and not (root / name).is_symlink()]
     while waiting:
@@ -109,9 +110,13 @@ def walk_folders(
         for entry in _list(root, folder, on_error):
             if not entry.is_dir(follow_symlinks=False):
                 files.append(entry)
-            elif not entry.name.startswith("."):
+            elif not entry.name.startswith(".") and not _is_comments(folder, entry.name):
                 waiting.append(f"{folder}/{entry.name}")
         yield folder, files
+
+
+def _is_comments(folder: str, name: str) -> bool:
+    return name == COMMENTS and folder.count("/") == 1 and folder.startswith(f"{TASKS}/")
 
 
 def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:

@@ -10,7 +10,7 @@ from dagtasks.planning.index import Index
 from dagtasks.store.cache import Cache
 from dagtasks.store.files import MAX_BYTES
 from dagtasks.store.git import Git
-from dagtasks.store.layout import TASKS, TEMPLATES, check_place, place
+from dagtasks.store.layout import COMMENTS, TASKS, TEMPLATES, check_place, place
 from dagtasks.store.loading import make_index
 from dagtasks.store.reading import Fresh, Job, pass_over, read_all, read_content, refuse
 from dagtasks.store.records import Record
@@ -71,7 +71,7 @@ class Tree:
 def _is_looked_at(entry: Entry) -> bool:
     """As a walk of the work tree would find the file."""
     *folders, name = entry.path.split("/")
-    if entry.mode == _SUBMODULE or any(folder.startswith(".") for folder in folders):
+    if entry.mode == _SUBMODULE or folders[2:3] == [COMMENTS] or any(folder.startswith(".") for folder in folders):
         return False
     return entry.mode == _SYMLINK or name.endswith((".yaml", ".yml"))
 

@@ -260,7 +260,7 @@ def test_answers_of_changes_say_what_was_done(root: Path, cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["task", "foo"], "no such command 'foo'; there is: create, delete, list, next, set, show"),
+        (["task", "foo"], "no such command 'foo'; there is: claim, comment, create, delete,"),
         (["task", "list", "-label:ui"], "write -- before a query that begins with -"),
     ],
 )

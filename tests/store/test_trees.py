@@ -64,6 +64,8 @@ def test_awkward_repositories(name: str, project: MakeProject) -> None:
 def test_symlinks(project: MakeProject) -> None:
     repository = project({**FILES, "real/web-000005.yaml": "name: Real\n"})
     root = repository.root
+    (root / "tasks/ops/comments/ops-000001").mkdir(parents=True)  # what lies there is looked at by other code
+    (root / "tasks/ops/comments/ops-000001/x.md").symlink_to("/dev/null")
     for path, target in (
         ("tasks/web/web-000003.yaml", "web-000001.yaml"),
         ("tasks/web/web-000004.yaml", "/dev/null"),

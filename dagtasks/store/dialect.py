@@ -97,7 +97,7 @@ def token_faults(text: str) -> Iterator[Fault]:
     try:
         while (token := tokens.get_token()) is not None:
             start, end = token.start_mark, token.end_mark
-            if isinstance(token, KeyToken) and text[start.index : start.index + 1] == "?":
+            if isinstance(token, KeyToken) and text[start.index : end.index] == "?":
                 yield Fault(
                     start.line + 1, start.column + 1, "DT103", "`? ` keys are not allowed", "write `key: value`"
                 )

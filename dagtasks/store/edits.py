@@ -19,14 +19,18 @@ from dagtasks.store.emitter import (
     block_lines,
     entry_lines,
     flow_text,
+    has_block_text,
     is_block_text,
     is_same,
     item_lines,
+    on_one_line,
     scalar_text,
 )
 from dagtasks.store.nodes import Entry, Node, compose, locate, scalars
 
 _ABSENT = object()
+_ALONE_IN_FLOW = re.compile(r"[ ]*(,?)[ ]*(?:#.*)?\r?$", re.MULTILINE)
+_COMMA = re.compile(r"[ ]*,[ ]*")
 _BLOCK_HEADER = re.compile(r"[|>][-+1-9]*")
 
 
@@ -93,11 +97,11 @@ def quote_value(doc: Document, loc: Loc) -> Document:
     """Turns a plain scalar into text by quoting it as it is written: `1.10` into `"1.10"`, `no` into `"no"`."""
     _require_readable(doc)
     place = locate(compose(doc.text), loc)
-    source = doc.text[place.value.start : place.value.end]
-    if not place.is_exact or place.value.style or not source:
+    text = place.value.value
+    if not place.is_exact or place.value.style or not text:
         return doc
-    splice = _Splice(place.value.start, place.value.end, scalar_text(source, style='"'))
-    return _proven(doc, [splice], _with_value(doc.data, loc, source), loc)
+    splice = _Splice(place.value.start, place.value.end, scalar_text(text, style='"'))
+    return _proven(doc, [splice], _with_value(doc.data, loc, text), loc)
 
 
 def _require_readable(doc: Document) -> None:
@@ -237,14 +241,30 @@ class _Editor:
     # replace
 
     def replace(self, value: Any) -> Document:
-        splices = self._flow_replacement(value) if self._in_flow else self._block_replacement(value)
-        return self._prove(splices, _with_value(self._doc.data, self._loc, value))
+        expected = _with_value(self._doc.data, self._loc, value)
+        if self._in_flow or self._is_below_a_comment():
+            return self._prove([self._replacement_at_its_place(value)], expected)
+        return _in_block_text_or_quotes(value, lambda text: self._prove(self._block_replacement(text), expected))
 
-    def _flow_replacement(self, value: Any) -> list[_Splice]:
+    def _is_below_a_comment(self) -> bool:
+        """Whether it is a scalar on a line of its own, with a comment between it and its key."""
+        is_written = self._node.style in ("", "'", '"') and self._node.end > self._node.start
+        return is_written and "#" in self._text[self._head() : self._node.start]
+
+    def _replacement_at_its_place(self, value: Any) -> _Splice:
         node = self._node
         self._keep_comments(node.start, node.end)
-        text = flow_text(value, style=node.style if node.style in ("'", '"') else "", in_flow=True)
-        return [_Splice(node.start, node.end, text if node.end > node.start else " " + text)]
+        text = flow_text(value, style=node.style if node.style in ("'", '"') else "", in_flow=self._in_flow)
+        if node.end > node.start:
+            return _Splice(node.start, node.end, text)
+        return self._filling(text)
+
+    def _filling(self, text: str) -> _Splice:
+        """The text behind a key in braces, which may lack its colon while it has no value: `{a, b: 1}`."""
+        after_key = self._entry.key.end if self._entry.key else self._node.start
+        if self._text[after_key:].lstrip().startswith(":"):
+            return _Splice(self._head(), self._head(), " " + text)
+        return _Splice(after_key, after_key, ": " + text)
 
     def _block_replacement(self, value: Any) -> list[_Splice]:
         node, head = self._node, self._head()
@@ -258,6 +278,9 @@ class _Editor:
         self._keep_comments(head, head_end)
         body_end = max(body_start, len(self._text[: node.end].rstrip("\r\n")))
         self._keep_comments(body_start, body_end)
+        beside = self._text[head_end:body_start], self._text[body_end : self._line_end(body_end)]
+        if body_end > body_start and all("#" in rest for rest in beside):
+            _refuse(self._doc, self._target, "two comments would stand beside it")
         body = _Splice(body_start, body_end, self._below(lines))
         if body.end == len(self._text) and lines and _ends_line(value):
             body = body._replace(text=body.text + self._newline)
@@ -299,21 +322,26 @@ class _Editor:
     def add_key(self, name: str, value: Any, order: Sequence[str]) -> Document:
         names = [entry.name or "" for entry in self._node.entries]
         index = _index_for(name, names, order)
+        expected = _with_value(self._doc.data, (*self._loc, name), value)
         if self._node.style == "{":
             text = f"{scalar_text(name, in_flow=True)}: {flow_text(value, in_flow=True)}"
-            splice = self._flow_addition(index, text)
-        else:
-            splice = self._block_addition(index, entry_lines(name, value, self._node.column), value)
-        return self._prove([splice], _with_value(self._doc.data, (*self._loc, name), value))
+            return self._prove([self._flow_addition(index, text)], expected)
+        column = self._node.column
+        return self._add_block(index, value, expected, lambda value: entry_lines(name, value, column))
 
     def add_item(self, items: list[Any], value: Any) -> Document:
         index = _sorted_index(value, items)
-        if self._node.style == "[":
-            splice = self._flow_addition(index, flow_text(value, in_flow=True))
-        else:
-            splice = self._block_addition(index, item_lines(value, self._node.column), value)
         changed = [*items[:index], value, *items[index:]]
-        return self._prove([splice], _changed(self._doc.data, self._loc, lambda _: changed))
+        expected = _changed(self._doc.data, self._loc, lambda _: changed)
+        if self._node.style == "[":
+            return self._prove([self._flow_addition(index, flow_text(value, in_flow=True))], expected)
+        return self._add_block(index, value, expected, lambda value: item_lines(value, self._node.column))
+
+    def _add_block(self, index: int, value: Any, expected: Any, make: Callable[[Any], list[str]]) -> Document:
+        def add(value: Any) -> Document:
+            return self._prove([self._block_addition(index, make(value), value)], expected)
+
+        return _in_block_text_or_quotes(value, add)
 
     def _flow_addition(self, index: int, text: str) -> _Splice:
         entries = self._node.entries
@@ -329,8 +357,11 @@ class _Editor:
         if index == 0:
             return self._addition_on_top(lines, blank)
         after = self._end_of_entry(self._node.entries[index - 1])
-        # Text kept with its empty lines (`|+`) ends with one already; another would become part of it.
-        gap = "" if after == self._line_start(after) else blank
+        above = self._text_at_the_end(self._node.entries[index - 1].value)
+        if above and after == len(self._text):
+            _refuse(self._doc, self._target, "the text above it ends the file without a line end")
+        # Another empty line would become part of text that is kept with those below it (`|+`).
+        gap = "" if "+" in above else blank
         text = gap + self._below(lines)
         if after == len(self._text):
             return _Splice(after, after, text + (self._newline if _ends_line(value) else ""))
@@ -363,12 +394,17 @@ class _Editor:
 
     def _flow_removal(self, index: int) -> _Splice:
         entries = self._node.entries
-        if index == 0:
-            start, end = entries[0].start, entries[1].start
-        else:
-            start, end = entries[index - 1].value.end, entries[index].value.end
-        self._keep_comments(start, end)
-        return _Splice(start, end, "")
+        start, end = entries[index].start, entries[index].value.end
+        lines = _ALONE_IN_FLOW.match(self._text, end)
+        if self._owns_line(start) and lines and (lines[1] or index == len(entries) - 1):
+            return _Splice(self._line_start(start), self._next_line(end), "")
+        comma = _COMMA.match(self._text, end)
+        if index and "#" not in self._text[(before := entries[index - 1].value.end) : start]:
+            return _Splice(before, end, "")
+        if comma or index == len(entries) - 1:
+            return _Splice(start, comma.end() if comma else end, "")
+        self._keep_comments(end, entries[index + 1].start)
+        return _Splice(start, entries[index + 1].start, "")
 
     def _block_removal(self, index: int) -> _Splice:
         start, entries = self._start_of_entry(index), self._node.entries
@@ -377,11 +413,19 @@ class _Editor:
             self._keep_comments(entries[index].value.end, end)
             return _Splice(start, end, "")
         start, end = self._line_start(start), self._next_line(self._end_of_entry(entries[index]))
-        if not self._loc:
+        above = self._text_at_the_end(entries[index - 1].value) if index else ""
+        if "+" in above:
+            end = self._behind_blank_lines(end)
+        elif not self._loc:
             start, end = self._with_blank_line(start, end)
-        if end == len(self._text) and not self._text.endswith("\n"):
+        if end == len(self._text) and not self._text.endswith("\n") and not above:
             start = self._line_end(self._line_start(start - 1))
         return _Splice(start, end, "")
+
+    def _behind_blank_lines(self, line: int) -> int:
+        while line < len(self._text) and not self._text[line : self._line_end(line)].strip():
+            line = self._next_line(line)
+        return line
 
     def _with_blank_line(self, start: int, end: int) -> tuple[int, int]:
         """The lines with one of the two blank lines around them, if there are two (or the file begins or ends)."""
@@ -392,6 +436,12 @@ class _Editor:
         return (before, end) if is_blank_before and end == len(self._text) else (start, end)
 
     # places in the text
+
+    def _text_at_the_end(self, node: Node) -> str:
+        """What stands behind the key of the block text that the node ends with, `|+` for example; "" if it is none."""
+        while node.is_block and node.entries:
+            node = node.entries[-1].value
+        return _BLOCK_HEADER.match(self._text, node.start)[0] if node.style in ("|", ">") else ""  # type: ignore[index]
 
     def _head(self) -> int:
         """The offset behind the `:` or the dash of the entry."""
@@ -460,6 +510,8 @@ class _Editor:
         inside = [node for node in scalars(self._node) if node.start < end and node.end > start]
         for node in sorted(inside, key=lambda node: node.start):
             self._refuse_comment(start, node.start)
+            if node.style in ("|", ">") and node.start >= start:
+                self._refuse_comment(node.start, min(self._line_end(node.start), end))
             start = max(start, node.end)
         self._refuse_comment(start, end)
 
@@ -469,6 +521,16 @@ class _Editor:
 
     def _prove(self, splices: list[_Splice], expected: Any) -> Document:
         return _proven(self._doc, splices, expected, self._target)
+
+
+def _in_block_text_or_quotes(value: Any, edit: Callable[[Any], Document]) -> Document:
+    """Block text would swallow what stands deeper below it, comments for example; there it is written in quotes."""
+    try:
+        return edit(value)
+    except Conflict:
+        if not has_block_text(value):
+            raise
+    return edit(on_one_line(value))
 
 
 def _found(node: Node, step: str | int) -> Entry:

@@ -101,9 +101,31 @@ def scalar_text(value: Any, *, style: str = "", in_flow: bool = False) -> str:
     raise InvalidInput(f"{shorten(repr(value))} cannot be written to a file", hint=hint)
 
 
+class OneLine(str):
+    """Text that is written on one line, in quotes, however many lines it has."""
+
+    __slots__ = ()
+
+
+def on_one_line(value: Any) -> Any:
+    """The value with all its text as `OneLine`."""
+    if isinstance(value, Mapping):
+        return {key: on_one_line(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [on_one_line(inner) for inner in value]
+    return OneLine(value) if isinstance(value, str) else value
+
+
+def has_block_text(value: Any) -> bool:
+    """Whether some of the value is written as `|`."""
+    if isinstance(value, Mapping | list | tuple):
+        return any(map(has_block_text, value.values() if isinstance(value, Mapping) else value))
+    return isinstance(value, str) and is_block_text(value)
+
+
 def is_block_text(text: str) -> bool:
     """Whether the text is written as `|`: several lines, and no empty ones at its end (they would swallow the gap)."""
-    return "\n" in text and not text.endswith("\n\n") and text != "\n"
+    return "\n" in text and not text.endswith("\n\n") and text != "\n" and not isinstance(text, OneLine)
 
 
 def is_same(one: Any, other: Any) -> bool:

@@ -200,6 +200,7 @@ def test_keys_that_yaml_1_1_misreads_are_text() -> None:
         ("a: |\n  <<<<<<< HEAD\n  =======\n  >>>>>>> x\n", {"a": "<<<<<<< HEAD\n=======\n>>>>>>> x\n"}),
         ('a: "\\t\\n\\u00e9\\U0001F600"\n', {"a": "\t\né😀"}),
         ("a: why? because\nb: '? x'\n# ? c\nd: |\n  ? e\n", {"a": "why? because", "b": "? x", "d": "? e\n"}),
+        ("?a: 1\nb: x ? y\nc: |\n  x\ty\n", {"?a": 1, "b": "x ? y", "c": "x\ty\n"}),
         ("a: {x, y: , z: [1, {b: c}]}\n", {"a": {"x": None, "y": None, "z": [1, {"b": "c"}]}}),
         ("a:\r\n- x\r\n- |\r\n  y\r\n  z\r\n", {"a": ["x", "y\nz\n"]}),
         ("a: " + "[" * 31 + "]" * 31, None),

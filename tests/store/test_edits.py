@@ -58,6 +58,10 @@ EDITS: dict[str, tuple[str, Callable[[Document], Document], str]] = {
     "bool": ("a: x\n", put("a", to=True), "a: true\n"),
     "value on the next line": ("a:\n  x\nb: y\n", put("a", to="z"), "a: z\nb: y\n"),
     "emptied on the next line": ("a:\n  x\nb: y\n", put("a", to=None), "a:\nb: y\n"),
+    "comment between": ("a: # c\n  x\nb: y\n", put("a", to="z"), "a: # c\n  z\nb: y\n"),
+    "emptied below a comment": ("a: # c\n  x\n", put("a", to=None), "a: # c\n  null\n"),
+    "text below a comment": ("a:\n  # c\n  x\n", put("a", to="p\nq\n"), 'a:\n  # c\n  "p\\nq\\n"\n'),
+    "list below a comment": ("a:\n  # c\n  x\n", put("a", to=["p", "q"]), "a:\n  # c\n  [p, q]\n"),
     "text over lines": ("a: one\n  two  # c\nb: y\n", put("a", to="z"), "a: z  # c\nb: y\n"),
     "no final newline": ("a: x\nb: y", put("b", to="z"), "a: x\nb: z"),
     "CRLF": ("a: x\r\nb: y\r\n", put("a", to="z"), "a: z\r\nb: y\r\n"),
@@ -83,6 +87,17 @@ EDITS: dict[str, tuple[str, Callable[[Document], Document], str]] = {
     "text without newline at the end": ("a: x", put("a", to="p\nq"), "a: |-\n  p\n  q"),
     "kept empty lines become the gap": ("a: |+\n  x\n\nb: y\n", put("a", to="p\n"), "a: |\n  p\n\nb: y\n"),
     "far indentation": ("a: |\n            x\n", put("a", to="p\n"), "a: |\n  p\n"),
+    "text above a comment that stands deeper": (
+        "a: x\n  # c\nb:\n",
+        put("a", to="p\nq\n"),
+        'a: "p\\nq\\n"\n  # c\nb:\n',
+    ),
+    "text in a map above a comment": (
+        "a: x\n    # c\n",
+        put("a", to={"k": "p\nq\n"}),
+        'a:\n  k: "p\\nq\\n"\n    # c\n',
+    ),
+    "text beside a comment": ("a:\n  - x # c\n", put("a", to="p\nq\n"), 'a: "p\\nq\\n" # c\n'),
     "text in a flow map": ("a: {b: x}\n", put("a", "b", to="p\nq\n"), 'a: {b: "p\\nq\\n"}\n'),
     # collections
     "fill with a list": ("a:  # c\nb:\n", put("a", to=["x", "no"]), 'a:  # c\n  - x\n  - "no"\nb:\n'),
@@ -133,6 +148,7 @@ EDITS: dict[str, tuple[str, Callable[[Document], Document], str]] = {
     ),
     "key after text": ("name: |\n  n\n\nlabels:\n", put("due", to="d"), "name: |\n  n\n\ndue: d\n\nlabels:\n"),
     "key after kept text": ("name: |+\n  n\n\nlabels:\n", put("due", to="d"), "name: |+\n  n\n\ndue: d\n\nlabels:\n"),
+    "key after kept text at the end": ("name: |+\n  n\n", put("due", to="d"), "name: |+\n  n\ndue: d\n"),
     "key after kept text inside": (
         "m:\n  a: |+\n    x\n\n  c: 1\n",
         put("m", "b", to=2),
@@ -150,6 +166,8 @@ EDITS: dict[str, tuple[str, Callable[[Document], Document], str]] = {
     "key in an item": ("l:\n  - b: 1\n", put("l", 0, "a", to=2), "l:\n  - a: 2\n    b: 1\n"),
     "key in an empty map": ("m: {}  # c\nx:\n", put("m", "a", to="p\nq\n"), 'm: {a: "p\\nq\\n"}  # c\nx:\n'),
     "key in a flow map": ("m: {a: 1, c: 3}\n", put("m", "b", to=[1, "x,"]), 'm: {a: 1, b: [1, "x,"], c: 3}\n'),
+    "key without colon": ("m: {a, b: 1}\n", put("m", "a", to="x"), "m: {a: x, b: 1}\n"),
+    "key without colon on its line": ("m: {a\n  }\n", put("m", "a", to="x"), "m: {a: x\n  }\n"),
     "first in a flow map": ("m: {b: 1}\n", put("m", "a", to="x"), "m: {a: x, b: 1}\n"),
     "way made": ("name: n\n", put("metadata", "a", "b", to=1), "name: n\n\nmetadata:\n  a:\n    b: 1\n"),
     "key that needs quotes": ("m:\n  a: 1\n", put("m", "on", to=2), 'm:\n  a: 1\n  "on": 2\n'),
@@ -166,6 +184,13 @@ EDITS: dict[str, tuple[str, Callable[[Document], Document], str]] = {
     "remove the only one of a flow map": ("m: {a: 1}  # c\n", drop("m", "a"), "m:  # c\n"),
     "remove beside a dash": ("l:\n  - a: 1\n    b: 2\n", drop("l", 0, "a"), "l:\n  - b: 2\n"),
     "remove text": ("a: 1\nb: |\n  x\n\n  y\n\nc: 3\n", drop("b"), "a: 1\n\nc: 3\n"),
+    "remove below kept text": ("a: |+\n  x\n\nb: 1\n", drop("b"), "a: |+\n  x\n\n"),
+    "remove between kept text and empty lines": (
+        "a: |+\n  x\nb: 1\n\nc: 2\n",
+        drop("b"),
+        "a: |+\n  x\nc: 2\n",
+    ),
+    "remove below text, without newline": ("a: |\n  x\nb: 1", drop("b"), "a: |\n  x\n"),
     "remove with CRLF": ("a: 1\r\n\r\nb: 2\r\n\r\nc: 3\r\n", drop("b"), "a: 1\r\n\r\nc: 3\r\n"),
     # items
     "add": ("l:\n  - a\n  - c\n\nm:\n", add("l", item="b"), "l:\n  - a\n  - b\n  - c\n\nm:\n"),
@@ -198,11 +223,24 @@ EDITS: dict[str, tuple[str, Callable[[Document], Document], str]] = {
     "take the last of a flow list": ("l: [a]  # c\n", take("l", item="a"), "l:  # c\n"),
     "take from a flow list": ("l: [a, b, c]\n", take("l", item="b"), "l: [a, c]\n"),
     "take the first of a flow list": ("l: [a, b]\n", take("l", item="a"), "l: [b]\n"),
+    "take from flow over lines": (
+        "l: [\n  a,  # 1\n  b,  # 2\n  c  # 3\n]\n",
+        take("l", item="b"),
+        "l: [\n  a,  # 1\n  c  # 3\n]\n",
+    ),
+    "take the last from flow over lines": (
+        "l: [\n  a,  # 1\n  b  # 2\n]\n",
+        take("l", item="b"),
+        "l: [\n  a,  # 1\n]\n",
+    ),
+    "take after a comment": ("l: [a, # c\n  b]\n", take("l", item="b"), "l: [a, # c\n  ]\n"),
+    "take before a comment": ("l: [a, # c\n  b]\n", take("l", item="a"), "l: [# c\n  b]\n"),
     "take from a nested list": ("l:\n  - - a\n    - b\n  - c\n", take("l", 0, item="a"), "l:\n  - - b\n  - c\n"),
     "take at the end of the file": ("l:\n- a\n- b", take("l", item="b"), "l:\n- a"),
     "take what is a number": ("l: ['1', 1]\n", take("l", item=1), "l: ['1']\n"),
     # quoting
     "quote a number": ("v: 1.10  # c\n", quote("v"), 'v: "1.10"  # c\n'),
+    "quote over lines": ("v: 2026-01-02\r\n  12:30:00\r\n", quote("v"), 'v: "2026-01-02 12:30:00"\r\n'),
     "quote a word": ("v: [no, 012]\n", lambda doc: quote("v", 1)(quote("v", 0)(doc)), 'v: ["no", "012"]\n'),
 }
 
@@ -241,10 +279,16 @@ def test_edits_that_change_nothing(case: str) -> None:
 
 REFUSED: dict[str, tuple[str, Callable[[Document], Document], type[Exception], str]] = {
     "comment in a list": ("a:\n  # c\n  - x\n", put("a", to="y"), Conflict, "a comment would be lost"),
-    "comment between": ("a: # c\n  x\n", put("a", to=None), Conflict, "a comment would be lost"),
     "comment in flow": ("a: [x, # c\n  y]\n", put("a", to="z"), Conflict, "a comment would be lost"),
     "comment in nested flow": ("m: {k: [x, # c\n  y]}\n", put("m", "k", to=1), Conflict, "a comment would be lost"),
-    "comment after a flow item": ("l: [a, # c\n  b]\n", take("l", item="b"), Conflict, "a comment would be lost"),
+    "comment before a flow item": ("l: [a # c\n  , b]\n", take("l", item="a"), Conflict, "a comment would be lost"),
+    "a comment beside the key and one beside the item": (
+        "a: # c\n  - x # d\n",
+        put("a", to="y"),
+        Conflict,
+        "two comments",
+    ),
+    "comment in a list, behind `|`": ("a:\n  - | # c\n    x\n", put("a", to="y"), Conflict, "a comment would be lost"),
     "comment beside a dash": (
         "l:\n  - a: 1\n    # c\n    b: 2\n",
         drop("l", 0, "a"),
@@ -255,8 +299,7 @@ REFUSED: dict[str, tuple[str, Callable[[Document], Document], type[Exception], s
     "not a list": ("a: x\n", add("a", item="y"), Conflict, "not a list"),
     "no such item": ("a: [x]\n", put("a", 3, to=1), InvalidInput, "no item 3"),
     "last key": ("a: x\n", drop("a"), Conflict, "the file would be empty"),
-    "no colon": ("a: {x}\n", put("a", "x", to=1), Conflict, "cannot be changed in place"),
-    "text without its newline": ("a: |\n  x", put("b", to=1), Conflict, "something else in the file would change"),
+    "text without its newline": ("a: |\n  x", put("b", to=1), Conflict, "ends the file without a line end"),
     "control character": ("a: x\n", put("a", to="y\x1b"), InvalidInput, "U+001B"),
     "bidi in a key": ("a:\n", put("a", to={"\u202e": 1}), InvalidInput, "U+202E"),
     "infinite": ("a:\n", put("a", to=float("inf")), InvalidInput, "inf cannot be written"),

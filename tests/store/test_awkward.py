@@ -1,0 +1,311 @@
+"""Random edits of random awkward files, judged by plain PyYAML: what was asked for changes, and nothing else."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from dagtasks.errors import Conflict, Loc
+from dagtasks.store.documents import Document, parse_document
+from dagtasks.store.edits import add_item, quote_value, remove_item, remove_key, set_value
+from dagtasks.store.emitter import is_same
+from tests.store import seen
+from tests.store.awkward import Scribe
+
+ORDER = ("name", "status", "labels", "description", "metadata")
+TEXTS = (
+    "x", "planned", "no", "1.10", "012", "12:30", "7e1234", "2026-01-02", "~", "", "a: b", "a # b", "# c", "- d", "it's",
+    '"q"', "a, b", "[f]", "{g}", " lead", "tail ", "日本", "a\tb", "\\", "a\\nb", "---", "...", "=", "<<", "x" * 200, "|", "a:",
+    "one\ntwo\n", "one\n\ntwo", " one\ntwo\n", "\none\n", "one\n\n", "\n", "\n\n", "# one\n# two\n", "  \nx\n", "x\n  ", "\tx\n",
+    "x\ty\n\n  z\n", "a\n---\nb\n", "one\n ", "\n \n", " \n",
+)  # fmt: skip
+SCALARS = (None, True, False, 0, -7, 2**62, 1.5, -1e30, 1e-7, 1e22)
+
+
+class Asked(NamedTuple):
+    """An edit: what it is, where, and the data that it must give."""
+
+    name: str
+    loc: Loc
+    edit: Callable[[Document], Document]
+    expected: Any
+
+
+class Asker:
+    """Thinks up edits of a document."""
+
+    def __init__(self, choices: random.Random) -> None:
+        self._random = choices
+
+    def ask(self, document: Document) -> Asked:
+        """An edit that the data of the document allows."""
+        makers = (self._set, self._set, self._set_new, self._add, self._remove, self._take, self._quote)
+        while True:
+            asked = self._random.choice(makers)(document.data)
+            if asked:
+                return asked
+
+    def value(self, depth: int = 0) -> Any:
+        """Something to be written."""
+        kind = self._random.random()
+        if depth < 2 and kind < 0.12:
+            return [self.value(depth + 1) for _ in range(self._random.randint(0, 3))]
+        if depth < 2 and kind < 0.24:
+            names = self._random.sample(("k", "no", "ü", "a b", "1", "a: b"), self._random.randint(0, 3))
+            return {name: self.value(depth + 1) for name in names}
+        return self._random.choice(SCALARS if kind < 0.4 else TEXTS)
+
+    def _set(self, data: Any) -> Asked:
+        loc = self._random.choice([loc for loc in places(data) if loc])
+        value = self.value()
+        return Asked("set", loc, lambda doc: set_value(doc, loc, value, order=ORDER), put(data, loc, value))
+
+    def _set_new(self, data: Any) -> Asked | None:
+        parent = self._random.choice([loc for loc in places(data) if isinstance(at(data, loc), dict)])
+        loc = (*parent, self._random.choice(("due", "name", "zz", "a-new", "1", "new key")))
+        value = self.value()
+        if loc[-1] in at(data, parent) or value is None or (not parent and value in ([], {})):
+            return None
+        return Asked("new", loc, lambda doc: set_value(doc, loc, value, order=ORDER), put(data, loc, value))
+
+    def _add(self, data: Any) -> Asked | None:
+        lists = [loc for loc in places(data) if isinstance(at(data, loc), list)]
+        if not lists:
+            return None
+        loc, value = self._random.choice(lists), self.value()
+        if any(is_same(item, value) for item in at(data, loc)):
+            return None
+        return Asked("add", loc, lambda doc: add_item(doc, loc, value, order=ORDER), (loc, value))
+
+    def _take(self, data: Any) -> Asked | None:
+        lists = [loc for loc in places(data) if loc and isinstance(at(data, loc), list) and at(data, loc)]
+        if not lists:
+            return None
+        loc = self._random.choice(lists)
+        value = self._random.choice(at(data, loc))
+        left = [item for item in at(data, loc) if not is_same(item, value)]
+        return Asked("take", loc, lambda doc: remove_item(doc, loc, value), put(data, loc, left or None))
+
+    def _remove(self, data: Any) -> Asked | None:
+        keys = [loc for loc in places(data) if loc and (len(data) > 1 or len(loc) > 1)]
+        if not keys:
+            return None
+        loc = self._random.choice(keys)
+        return Asked("remove", loc, lambda doc: remove_key(doc, loc), without(data, loc))
+
+    def _quote(self, data: Any) -> Asked | None:
+        scalars = [loc for loc in places(data) if loc and not isinstance(at(data, loc), list | dict | None)]
+        if not scalars:
+            return None
+        loc = self._random.choice(scalars)
+        return Asked("quote", loc, lambda doc: quote_value(doc, loc), None)
+
+
+def places(data: Any, loc: Loc = ()) -> list[Loc]:
+    steps = data if isinstance(data, dict) else range(len(data)) if isinstance(data, list) else ()
+    return [loc, *(place for step in steps for place in places(data[step], (*loc, step)))]
+
+
+def at(data: Any, loc: Loc) -> Any:
+    for step in loc:
+        data = data[step]
+    return data
+
+
+def put(data: Any, loc: Loc, value: Any) -> Any:
+    """The data with the value there. At the top, empty lists and maps are nothing."""
+    if len(loc) == 1 and isinstance(value, list | dict) and not value:
+        value = None
+    return put_exactly(data, loc, value)
+
+
+def put_exactly(data: Any, loc: Loc, value: Any) -> Any:
+    if not loc:
+        return value
+    copy = list(data) if isinstance(data, list) else dict(data)
+    copy[loc[0]] = put_exactly(copy[loc[0]], loc[1:], value) if len(loc) > 1 else value
+    return copy
+
+
+def without(data: Any, loc: Loc) -> Any:
+    parent = at(data, loc[:-1])
+    left: Any = (
+        [item for index, item in enumerate(parent) if index != loc[-1]]
+        if isinstance(parent, list)
+        else {name: value for name, value in parent.items() if name != loc[-1]}
+    )
+    return put(data, loc[:-1], left or None) if loc[:-1] else left
+
+
+def attack(choices: random.Random) -> str:
+    """One awkward file and a few edits of it, each judged. Returns what became of the last one."""
+    text = Scribe(choices).document()
+    document = parse_document(text.encode(), "x.yaml")
+    assert not document.problems, document.problems
+    outcome = ""
+    for _ in range(choices.randint(1, 3)):
+        asked = Asker(choices).ask(document)
+        try:
+            result = asked.edit(document)
+        except Conflict as refusal:
+            return f"{asked.name}: {refusal.message.partition(': ')[2].partition(': ')[2]}"
+        if result is not document:
+            judge(document.text, asked, result)
+            if not isinstance(asked.loc[-1], int) or asked.name != "remove":
+                assert asked.edit(result) is result, "not the same a second time"
+        outcome, document = asked.name, result
+    return outcome
+
+
+def judge(old: str, asked: Asked, result: Document) -> None:
+    """That the result says what was asked for, and is otherwise as it was."""
+    new = result.text
+    try:
+        if asked.name == "add":
+            judge_addition(old, result, *asked.expected)
+        elif asked.name == "new":
+            judge_new_key(old, new, asked)
+        elif asked.name in ("remove", "take"):
+            judge_removal(old, new, asked)
+        else:
+            judge_replacement(old, new, asked)
+        if "\r\n" in old:
+            assert "\n" not in new.replace("\r\n", "")
+    except AssertionError as error:
+        raise AssertionError(
+            f"{error}\n--- {asked.name} {asked.loc}\n{old}\n--- gives\n{new}\n---\n{old!r}\n{new!r}"
+        ) from error
+
+
+def judge_addition(old: str, result: Document, loc: Loc, value: Any) -> None:
+    new = result.text
+    assert seen.is_insertion(old, new), "more than an insertion"
+    index = next(i for i, item in enumerate(at(result.data, loc)) if is_same(item, value))
+    assert is_same(seen.value_at(new, (*loc, index)), value), "the value is another"
+    before, after = seen.values(old), seen.values(new)
+    del at_bare(after, loc)[index]
+    assert before == after, "other values changed"
+    assert seen.comments(old) == seen.comments(new), "comments"
+
+
+def judge_new_key(old: str, new: str, asked: Asked) -> None:
+    *parent, name = asked.loc
+    assert is_same(seen.value_at(new, asked.loc), at(asked.expected, asked.loc)), "the value is another"
+    before, after = seen.values(old), seen.values(new)
+    if at_bare(before, tuple(parent))["map"]:
+        pairs = at_bare(after, tuple(parent))["map"]
+        pairs[:] = [pair for pair in pairs if pair[0] != name]
+        assert before == after, "other values changed"
+        assert seen.is_insertion(old, new), "more than an insertion"
+    assert seen.comments(old) == seen.comments(new), "comments"
+
+
+def judge_replacement(old: str, new: str, asked: Asked) -> None:
+    if asked.name == "set":
+        assert is_same(seen.value_at(new, asked.loc), at(asked.expected, asked.loc)), "the value is another"
+    else:
+        assert isinstance(seen.value_at(new, asked.loc), str)
+    before, after = seen.values(old), seen.values(new)
+    assert masked(before, asked.loc) == masked(after, asked.loc), "other values changed"
+    assert seen.comments(old) == seen.comments(new), "comments"
+    where = seen.span(old, asked.loc)
+    start, end = seen.common(old, new)
+    assert start >= where.before, "something before it changed"
+    assert end >= len(old) - where.after or is_last(old, where), "something behind it changed"
+    below = old[where.end :].split("\n")[1:]
+    if not where.is_block_text:
+        assert not below or new.split("\n")[-len(below) :] == below, "the lines below changed"
+
+
+def is_last(old: str, where: seen.Span) -> bool:
+    return not re.sub("#.*", "", old[where.end :]).strip(" \r\n.")
+
+
+def judge_removal(old: str, new: str, asked: Asked) -> None:
+    parent = asked.loc if asked.name == "take" else asked.loc[:-1]
+    before, after = seen.values(old), seen.values(new)
+    assert masked(before, parent) == masked(after, parent), "other values changed"
+    assert is_in_order(seen.comments(new), seen.comments(old)), "comments"
+    gone = [asked.loc] if asked.name == "remove" else [(*parent, i) for i in indexes_of_taken(old, asked)]
+    if at(asked.expected, parent) is None:
+        assert seen.value_at(new, parent) is None
+    else:
+        for loc in reversed(gone):
+            drop(at_bare(before, parent), loc[-1])
+        assert before == after, "other values changed"
+        if len(gone) == 1:
+            assert seen.is_insertion(new, old), "more than a deletion"
+    spans = [seen.span(old, loc) for loc in gone]
+    first, last = spans[0], spans[-1]
+    if at(asked.expected, parent) is None:
+        first = last = seen.span(old, parent)
+    start, end = seen.common(old, new)
+    assert start >= first.before, "something before it changed"
+    assert end >= len(old) - last.after or is_last(old, last), "something behind it changed"
+    assert is_in_order(comments_that_stay(old, spans), seen.comments(new)), "a comment is gone"
+
+
+def indexes_of_taken(old: str, asked: Asked) -> list[int]:
+    items, left = at(parse_document(old.encode(), "x").data, asked.loc), at(asked.expected, asked.loc) or []
+    return [index for index, item in enumerate(items) if not any(is_same(item, other) for other in left)]
+
+
+def drop(bare: Any, step: str | int) -> None:
+    if isinstance(step, int):
+        del bare[step]
+    else:
+        bare["map"][:] = [pair for pair in bare["map"] if pair[0] != step]
+
+
+def comments_that_stay(old: str, gone: list[seen.Span]) -> list[str]:
+    """The comments but for those beside what is gone, in it, and below it at a deeper column."""
+    lines = old.splitlines()
+    going: set[int] = set()
+    for where in gone:
+        first, last = old.count("\n", 0, where.start), old.count("\n", 0, where.end)
+        going |= set(range(first, last + 1))
+        column = where.start - (old.rfind("\n", 0, where.start) + 1)
+        below = last + 1
+        while below < len(lines) and (not lines[below].strip() or lines[below].lstrip().startswith("#")):
+            if lines[below].strip() and len(lines[below]) - len(lines[below].lstrip()) <= column:
+                break
+            going.add(below)
+            below += 1
+    return [found.rstrip() for place, found in seen.placed_comments(old) if old.count("\n", 0, place) not in going]
+
+
+def is_in_order(some: list[str], among: list[str]) -> bool:
+    rest = iter(among)
+    return all(item in rest for item in some)
+
+
+def masked(bare: Any, loc: Loc) -> Any:
+    """The values with a hole at `loc`."""
+    if not loc:
+        return "?"
+    if isinstance(bare, dict):
+        return {"map": [(key, masked(value, loc[1:]) if key == loc[0] else value) for key, value in bare["map"]]}
+    return [masked(value, loc[1:]) if index == loc[0] else value for index, value in enumerate(bare)]
+
+
+def at_bare(bare: Any, loc: Loc) -> Any:
+    for step in loc:
+        bare = dict(bare["map"])[step] if isinstance(bare, dict) else bare[step]
+    return bare
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**64))
+def test_edits_change_what_was_asked_for_and_nothing_else(seed: int) -> None:
+    event(attack(random.Random(seed)))
+
+
+def test_few_edits_are_refused() -> None:
+    outcomes = [attack(random.Random(seed)) for seed in range(150)]
+    refused = [outcome for outcome in outcomes if ":" in outcome]
+    assert len(refused) < len(outcomes) / 10, refused

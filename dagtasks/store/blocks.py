@@ -17,12 +17,15 @@ MAX_DEPTH = 32
 """Levels that the dialect allows."""
 
 # Each part ends at a character that it cannot hold itself, so that no line costs more than its length.
-_KEY = re.compile(r"""( *)("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[\w./$][^:#]*):(?=[ \t]|$)""")
+_KEY = re.compile(r"""( *)("(?:[^"\\]|\\.)*" *|'(?:[^']|'')*' *|[\w./$][^:#]*):(?=[ \t]|$)""")
 _ITEM = re.compile(r"( *)-(?=[ \t]|$)")
 _QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^']|'')*'""", re.DOTALL)
 _AFTER_QUOTES = re.compile(r"\s*(?:#.*|:(?:\s.*)?)?\Z", re.DOTALL)
 _COMMENT = re.compile(r"(?:^|[ \t])#")
-_FLOW_PART = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[\[\]{},#]|[^"'\[\]{},#]+|["']""", re.DOTALL)
+_FLOW_PART = re.compile(
+    r""""(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|\#[^\n]*|[\[\]{},]|[^\s"'\[\]{},\#][^\s\[\]{},]*|\s+|["']""", re.DOTALL
+)
+_KEPT = re.compile(r"[ ][|>](?:[1-9]?\+|\+[1-9])[ ]*(?:#.*)?\Z")
 _WORDS_OF_YAML = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
 _SURELY_TEXT = re.compile(r"[A-Za-z][\w./@+-]*")
 
@@ -91,9 +94,9 @@ def split_map(lines: Sequence[str], column: int) -> Blocks:
     """The entries of a map whose keys stand at `column`. Raises `Unclear`."""
     collected = _Collector()
     for number, line in enumerate(lines):
-        if _is_remark(line, column) or line == "..." or (line == "---" and number == 0):
+        if _is_remark(line, column if collected.is_open else -1) or line == "..." or (line == "---" and number == 0):
             collected.remark(line)
-        elif _indentation(line) > column or (collected.is_begun and _goes_on(line, column)):
+        elif _indentation(line) > column or (collected.is_open and _goes_on(line, column)):
             collected.belong(line)
         else:
             collected.begin(_key_of(line, column), line)
@@ -142,7 +145,7 @@ def split_flow(value: str) -> list[str]:
     if not (value.startswith("[") and value.endswith("]")):
         raise Unclear("it is no list in brackets")
     parts = _FLOW_PART.findall(value[1:-1])
-    if any(part in tuple("[]{}#\"'") for part in parts):
+    if any(part in tuple("[]{}\"'") or part[0] == "#" for part in parts):
         raise Unclear("the list in brackets holds more than words")
     items = [item.strip() for item in _between_commas(parts)]
     if items and not items[-1]:
@@ -162,6 +165,11 @@ def _between_commas(parts: Iterable[str]) -> list[str]:
         else:
             items[-1] += part
     return items
+
+
+def keeps_empty_lines(lines: Sequence[str]) -> bool:
+    """Whether empty lines below may be part of a text in the lines that says so (`|+`)."""
+    return any(_KEPT.search(line) for line in lines)
 
 
 def first_column(lines: Sequence[str]) -> int | None:
@@ -226,7 +234,7 @@ def _is_balanced(text: str) -> bool:
         if part in ("'", '"'):
             return False
         depth += (part in ("[", "{")) - (part in ("]", "}"))
-        if part == "#" and depth == 0:
+        if part[0] == "#" and depth == 0:
             break
     return depth == 0
 
@@ -272,26 +280,32 @@ class _Collector:
     def __init__(self) -> None:
         self._blocks: list[tuple[str, list[str], list[str]]] = []
         self._waiting: list[str] = []
+        self._keeps_empty_lines = False
+        self._is_ended = False
 
     @property
-    def is_begun(self) -> bool:
-        return bool(self._blocks)
+    def is_open(self) -> bool:
+        """Whether there is a block that a line may belong to: one has begun, and the document has not ended."""
+        return bool(self._blocks) and not self._is_ended
 
     def remark(self, line: str) -> None:
-        if not line.strip(" ") and self._keeps_empty_lines():
+        if not line.strip(" ") and self._keeps_empty_lines and not self._waiting:
             self._blocks[-1][2].append(line)
         else:
             self._waiting.append(line)
+            self._is_ended |= line == "..."
 
     def belong(self, line: str) -> None:
-        if not self._blocks:
-            raise Unclear("the first line is indented")
+        if not self.is_open:
+            raise Unclear("a line belongs to nothing")
+        self._keeps_empty_lines |= keeps_empty_lines([line])
         self._blocks[-1][2].extend([*self._waiting, line])
         self._waiting = []
 
     def begin(self, name: str, line: str) -> None:
-        if "..." in self._waiting:
+        if self._is_ended:
             raise Unclear("a second document follows")
+        self._keeps_empty_lines = keeps_empty_lines([line])
         self._blocks.append((name, self._waiting, [line]))
         self._waiting = []
 
@@ -302,10 +316,3 @@ class _Collector:
         for block in blocks:
             check(block)
         return Blocks(blocks, tuple(self._waiting))
-
-    def _keeps_empty_lines(self) -> bool:
-        """Whether empty lines here are part of a text that says so (`|+`)."""
-        if not self._blocks or self._waiting:
-            return False
-        value = split_scalar(self._blocks[-1][2][0]).value
-        return value[:1] in ("|", ">") and "+" in value

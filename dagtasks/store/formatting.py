@@ -6,15 +6,26 @@ that way is refused with the reason.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from dagtasks.errors import Conflict, InvalidProject
-from dagtasks.store.blocks import Block, Lines, Unclear, first_column, read_items, split_map, split_scalar
+from dagtasks.store.blocks import (
+    Block,
+    Lines,
+    Unclear,
+    first_column,
+    keeps_empty_lines,
+    read_items,
+    split_map,
+    split_scalar,
+)
 from dagtasks.store.documents import Document, parse_document
 from dagtasks.store.emitter import SORTED_LISTS, SORTED_MAPS, STEP, is_same
 
 T = TypeVar("T")
+_START = re.compile(r"---[ ]*(?:#.*)?\Z")
 
 
 def format_document(doc: Document, order: Sequence[str]) -> Document:
@@ -56,7 +67,8 @@ def _in_order(name: str, value: Any) -> Any:
 
 
 def _format(lines: Sequence[str], data: Mapping[str, Any], order: Sequence[str]) -> list[str]:
-    split = split_map(lines, 0)
+    start = lines[:1] if lines and _START.match(lines[0]) else []
+    split = split_map(lines[len(start) :], 0)
     head, blocks = _without_head(split.blocks)
     found = dict(_paired(data, blocks))
     parts = [head] if head else []
@@ -64,22 +76,20 @@ def _format(lines: Sequence[str], data: Mapping[str, Any], order: Sequence[str])
         block = found.get(name) or Block(name, (), (f"{name}:",))
         parts.append([*_trimmed(block.lead), *_formatted(name, block.lines, data.get(name))])
     tail = _trimmed(split.tail)
-    return _with_gaps([*parts, tail] if tail else parts)
+    return [*map(str.rstrip, start), *_with_gaps([*parts, tail] if tail else parts)]
 
 
 def _without_head(blocks: Sequence[Block]) -> tuple[list[str], list[Block]]:
     """The comments at the top of the file that an empty line sets apart from the first key, and the blocks."""
     first, *others = blocks
     gap = next((place for place in range(len(first.lead), 0, -1) if not first.lead[place - 1].strip()), 0)
-    if first.lead[:1] == ("---",):
-        raise Unclear("it begins with ---, which can be deleted")
     return _trimmed(first.lead[:gap]), [first._replace(lead=first.lead[gap:]), *others]
 
 
 def _trimmed(lines: Sequence[str]) -> list[str]:
-    """The lines without the empty ones at both ends, of several empty ones one."""
+    """The lines without blanks and the empty ones at both ends, of several empty ones one."""
     kept: list[str] = []
-    for line in map(str.rstrip, lines):
+    for line in map(str.strip, lines):
         if line or (kept and kept[-1]):
             kept.append(line)
     return kept[:-1] if kept and not kept[-1] else kept
@@ -87,11 +97,13 @@ def _trimmed(lines: Sequence[str]) -> list[str]:
 
 def _with_gaps(parts: Sequence[Sequence[str]]) -> list[str]:
     lines: list[str] = []
+    last: Sequence[str] = ()
     for part in parts:
-        # Text that keeps its empty lines (`|+`) ends with one already.
-        if lines and lines[-1].strip():
+        # Of text that keeps its empty lines (`|+`) another would be a part.
+        if lines and lines[-1].strip() and not keeps_empty_lines(last):
             lines.append("")
         lines += part
+        last = part
     return lines
 
 
@@ -104,11 +116,18 @@ def _formatted(name: str, lines: Lines, value: Any) -> Sequence[str]:
 
 
 def _sorted_list(lines: Lines, values: Sequence[Any]) -> list[str]:
-    found = read_items(lines)
+    found = read_items(_joined(lines))
     items = found.at_column(STEP)
     pairs = sorted(_paired(map(str, values), items.blocks), key=lambda pair: pair[0])
-    body = [line for _, item in pairs for line in (*_comments(item.lead), *item.lines)]
-    return [found.head, *(" " * STEP + line.lstrip() for line in (*body, *_comments(items.tail)))]
+    body = [line for _, item in pairs for line in (*_comments(item.lead, STEP), *item.lines)]
+    return [found.head, *body, *_comments(items.tail, STEP)]
+
+
+def _joined(lines: Lines) -> Lines:
+    """A list in brackets over several lines as one line."""
+    if len(lines) == 1 or not split_scalar(lines[0]).value.startswith("["):
+        return lines
+    return (" ".join([lines[0].rstrip(), *(line.strip() for line in lines[1:] if line.strip())]),)
 
 
 def _sorted_map(lines: Lines, value: Any) -> Sequence[str]:
@@ -121,9 +140,9 @@ def _sorted_map(lines: Lines, value: Any) -> Sequence[str]:
     body = [
         line
         for (_, inner), block in pairs
-        for line in (*_comments(block.lead), *_sorted_map(block.lines, inner))
+        for line in (*_comments(block.lead, column), *_sorted_map(block.lines, inner))
     ]  # fmt: skip
-    return [lines[0].rstrip(), *body, *_comments(split.tail)]
+    return [lines[0].rstrip(), *body, *_comments(split.tail, column)]
 
 
 def _paired(values: Iterable[T], blocks: Sequence[Block]) -> list[tuple[T, Block]]:
@@ -134,5 +153,5 @@ def _paired(values: Iterable[T], blocks: Sequence[Block]) -> list[tuple[T, Block
     return list(zip(known, blocks, strict=True))
 
 
-def _comments(lines: Lines) -> list[str]:
-    return [line.rstrip() for line in lines if line.strip()]
+def _comments(lines: Lines, column: int) -> list[str]:
+    return [" " * column + line.strip() for line in lines if line.strip()]

@@ -14,6 +14,7 @@ from dagtasks.errors import Conflict, Loc
 from dagtasks.store.documents import Document, parse_document
 from dagtasks.store.edits import add_item, quote_value, remove_item, remove_key, set_value
 from dagtasks.store.emitter import is_same
+from dagtasks.store.formatting import format_document
 from tests.store import seen
 from tests.store.awkward import Scribe
 
@@ -309,3 +310,41 @@ def test_few_edits_are_refused() -> None:
     outcomes = [attack(random.Random(seed)) for seed in range(150)]
     refused = [outcome for outcome in outcomes if ":" in outcome]
     assert len(refused) < len(outcomes) / 10, refused
+
+
+# --- the canonical form -------------------------------------------------------------------------------------------
+
+
+def attack_format(choices: random.Random) -> str:
+    """Format one awkward file, judged by plain PyYAML. Returns what became of it."""
+    document = parse_document(Scribe(choices).document().encode(), "x.yaml")
+    try:
+        result = format_document(document, ORDER)
+    except Conflict as refusal:
+        return refusal.message.partition(": ")[2]
+    text = f"\n{document.text}\n--- gives\n{result.text}\n---\n{document.text!r}\n{result.text!r}"
+    assert format_document(result, ORDER) is result, "not the same a second time" + text
+    before, after = dict(seen.values(document.text)["map"]), dict(seen.values(result.text)["map"])
+    assert list(after) == [*ORDER, *(key for key in before if key not in ORDER)], "order" + text
+    for key, value in after.items():
+        assert unordered(key, value) == unordered(key, before.get(key)), key + text
+    assert sorted(seen.comments(document.text)) == sorted(seen.comments(result.text)), "comments" + text
+    return "same" if result is document else "changed"
+
+
+def unordered(key: str, bare: Any) -> Any:
+    """The values of a key; the order of lists that are sets and of maps of metadata does not count."""
+    empty = ("tag:yaml.org,2002:null", "")
+    if bare is None or bare == [] or bare == {"map": []}:
+        return empty if key in ("labels", "metadata", "depends_on") or bare is None else bare
+    if key in ("labels", "depends_on") and isinstance(bare, list):
+        return sorted(map(str, bare))
+    if key == "metadata" and isinstance(bare, dict):
+        return sorted((name, str(unordered(key, value))) for name, value in bare["map"])
+    return bare
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**64))
+def test_the_canonical_form_says_the_same_and_keeps_all_comments(seed: int) -> None:
+    event(attack_format(random.Random(seed)))

@@ -70,6 +70,26 @@ CASES = {
         "name: x\ndescription: |+\n  a\n\n\nstatus:\nlabels:\nmetadata:\n",
         "name: x\n\nstatus:\n\nlabels:\n\ndescription: |+\n  a\n\n\nmetadata:\n",
     ),
+    "text that keeps empty lines and has none": (
+        "name: x\nmetadata:\n  b: 1\n  a: |+\n    x\n\ndescription: |+\n  a\nstatus: y\nlabels:\n",
+        "name: x\n\nstatus: y\n\nlabels:\n\ndescription: |+\n  a\nmetadata:\n  a: |+\n    x\n\n  b: 1\n",
+    ),
+    "a document start and end": (
+        "--- # s\nstatus:\nname: x\n# e\n...\n  # f\n",
+        "--- # s\nname: x\n\nstatus:\n\nlabels:\n\ndescription:\n\nmetadata:\n\n# e\n...\n# f\n",
+    ),
+    "comments that stand deeper": (
+        "  # of status\nstatus:\nlabels:\n      # of b\n  - b\n  - a\nname: x\nmetadata:\n     # of n\n  n: 1\n  m: 2\n",
+        "name: x\n\n# of status\nstatus:\n\nlabels:\n  - a\n  # of b\n  - b\n\ndescription:\n\nmetadata:\n  m: 2\n  # of n\n  n: 1\n",
+    ),
+    "a list in brackets over lines": (
+        "name: x\nlabels: [\n  b,\n  a\n] # c\n",
+        "name: x\n\nstatus:\n\nlabels: # c\n  - a\n  - b\n\ndescription:\n\nmetadata:\n",
+    ),
+    "brackets with comments and quotes in them": (
+        "name: x\nextra: [it's, # don't\n  a]\n'status' : y\n",
+        "name: x\n\n'status' : y\n\nlabels:\n\ndescription:\n\nmetadata:\n\nextra: [it's, # don't\n  a]\n",
+    ),
     "CRLF": ("status: a\r\nname: x\r\nlabels:\r\ndescription:\r\nmetadata:", "name: x\r\n\r\nstatus: a\r\n\r\nlabels:\r\n\r\ndescription:\r\n\r\nmetadata:\r\n"),
 }  # fmt: skip
 
@@ -86,11 +106,11 @@ def test_what_is_canonical_is_the_same_document() -> None:
 
 
 REFUSED = {
+    "a comment in brackets": ("name: x\nlabels: [b, # c\n  a]\n", Conflict, "no list in brackets"),
     "lists in a list": ("name: x\nlabels: [b, [c]]\n", Conflict, "more than words"),
     "an item over lines": ("name: x\nlabels:\n  - a\n    b\n", Conflict, "more than a word"),
-    "a document start": ("---\nname: x\n", Conflict, "---"),
     "unreadable": ("name: [\n", InvalidProject, "cannot be read"),
-    "gaps that are text": ("name: x\nmetadata:\n  b: 1\n  a: |+\n    x\n\n\nstatus: y\n", Conflict, "something else"),
+    "text without a line end": ("name: x\ndescription: |\n  a", Conflict, "something else"),
 }
 
 

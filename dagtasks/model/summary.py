@@ -55,15 +55,16 @@ class PhaseSummary(NamedTuple):
 
 
 class BindingSummary(NamedTuple):
-    """A workflow of a task: which template it binds, with which parameters."""
+    """A workflow of a task: which template it binds, with which parameters, and which events start it."""
 
     name: str
     template: str
     parameters: Mapping[str, JSON] = {}
+    run_on: tuple[str, ...] = ()
 
 
 class TaskSummary(NamedTuple):
-    """A task without its description. `due` is an ISO date."""
+    """A task without its description, for which a digest stands ("" for none). `due` is an ISO date."""
 
     id: str
     project: str
@@ -78,6 +79,7 @@ class TaskSummary(NamedTuple):
     depends_on: tuple[str, ...] = ()
     metadata: Mapping[str, JSON] = {}
     workflows: tuple[BindingSummary, ...] = ()
+    description_digest: str = ""
 
 
 class TemplateSummary(NamedTuple):

@@ -94,10 +94,12 @@ def unpack_row(packed: Packed) -> Any:
 
 
 def _task(values: Packed) -> TaskSummary:
-    name, project, path, title, status, priority, assignee, phase, due, labels, needs, metadata, bindings = values
-    workflows = tuple([BindingSummary(*binding) for binding in bindings]) if bindings else ()
+    name, project, path, title, status, priority, assignee, phase, due, labels, needs, metadata, bindings, digest = (
+        values
+    )
+    bound = tuple([BindingSummary(*binding) for binding in bindings]) if bindings else ()
     words = _STATUSES[status], _PRIORITIES[priority]
-    return TaskSummary(name, project, path, title, *words, assignee, phase, due, labels, needs, metadata, workflows)
+    return TaskSummary(name, project, path, title, *words, assignee, phase, due, labels, needs, metadata, bound, digest)
 
 
 def unpack_problem(packed: Packed) -> Problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -96,9 +97,15 @@ def summarise_task(found: Place, task: Task) -> TaskSummary:
         depends_on=task.depends_on,
         metadata=task.metadata,
         workflows=tuple(
-            BindingSummary(name, binding.template, binding.parameters) for name, binding in task.workflows.items()
+            BindingSummary(name, binding.template, binding.parameters, tuple(binding.run_on))
+            for name, binding in task.workflows.items()
         ),
+        description_digest=_digest(task.description),
     )
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16] if text else ""
 
 
 def details_of(task: Task) -> Details:

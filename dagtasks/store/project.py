@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from dagtasks.store.cache import Cache
     from dagtasks.store.documents import Document
     from dagtasks.store.runs import RunStore
-    from dagtasks.store.trees import Tree
+    from dagtasks.store.trees import Memo, Tree
 
 
 class Project:
-    """The repository at `root`. Nothing is kept between calls: each `load` sees the files as they are now.
+    """The repository at `root`. Each `load` sees the files as they are now.
 
     With `use_cache` False every file is read, whatever the cache says, and the cache stays as it is.
     """
@@ -169,13 +169,22 @@ class Project:
         if commit is None:
             names = git.read("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags").splitlines()
             raise InvalidInput(f"there is no commit {revision!r}", hint=choose_from(revision, names))
-        return read_commit(git, commit)
+        return read_commit(git, commit, self._memo)
 
     def staged(self) -> Tree:
         """What the next commit will hold, as Git's index has it. Raises `ProjectNotFound` outside of Git."""
         from dagtasks.store.trees import read_staged
 
-        return read_staged(self.get_git())
+        return read_staged(self.get_git(), self._memo)
+
+    @cached_property
+    def _memo(self) -> Memo:
+        from dagtasks.store.trees import Memo, read_memo
+
+        if not self._use_cache:
+            return Memo({}, {})
+        with self._cache() as cache:
+            return read_memo(self.get_git(), cache)
 
     def _cache(self) -> AbstractContextManager[Cache]:
         from dagtasks.store.cache import Cache, find_cache

@@ -11,9 +11,9 @@ from dagtasks.store.cache import Cache
 from dagtasks.store.files import MAX_BYTES
 from dagtasks.store.git import Git
 from dagtasks.store.layout import COMMENTS, TASKS, TEMPLATES, check_place, place
-from dagtasks.store.loading import make_index
-from dagtasks.store.reading import Fresh, Job, pass_over, read_all, read_content, refuse
-from dagtasks.store.records import Record
+from dagtasks.store.loading import make_index, read_task
+from dagtasks.store.reading import Fresh, Job, pass_over, read_all, read_content, read_files, refuse, scan
+from dagtasks.store.records import Details, Record
 
 if TYPE_CHECKING:
     from dagtasks.store.documents import Document
@@ -31,21 +31,43 @@ class Entry(NamedTuple):
     blob: str
 
 
+class Memo(NamedTuple):
+    """What files gave that were read before.
+
+    `records` holds them by all that a record is made of, so that nothing in it ever becomes wrong. Those in `likely`,
+    by path, hold where a file turns out to have the same bytes.
+    """
+
+    records: dict[Entry, Record]
+    likely: Mapping[str, Record]
+
+
 class Tree:
-    """The files below `tasks/` and `templates/` as a commit has them, or Git's index. Submodules are left out."""
+    """The files below `tasks/` and `templates/` as a commit has them, or Git's index. Submodules are left out.
 
-    def __init__(self, git: Git, entries: Iterable[Entry]) -> None:
+    `commit` is the id of the commit. What the memo has is not read again, and what is read is put into it.
+    """
+
+    def __init__(self, git: Git, entries: Iterable[Entry], memo: Memo, commit: str | None = None) -> None:
+        self.commit = commit
         self._git = git
+        self._memo = memo
         self._entries = {entry.path: entry for entry in entries if _is_looked_at(entry)}
-        self._records: Mapping[Entry, Record] = {}
 
-    def load(self, known: Tree | None = None) -> Index:
-        """The index, with the problems of all files. What the tree `known` has loaded is not read again."""
-        kept = {entry: known._records[entry] for entry in self._entries.values() if known and entry in known._records}
-        fresh = read_all([Job(path) for path, entry in self._entries.items() if entry not in kept], self._read)
-        self._records = {**kept, **{self._entries[path]: record for path, record, _ in fresh}}
-        records = {entry.path: record for entry, record in self._records.items()}
+    def load(self) -> Index:
+        """The index, with the problems of all files."""
+        known, likely = self._memo
+        jobs = [Job(path, old=likely.get(path)) for path, entry in self._entries.items() if entry not in known]
+        known.update({self._entries[path]: record for path, record, _ in read_all(jobs, self._read)})
+        records = {path: known[entry] for path, entry in self._entries.items()}
         return make_index(records, (), Cache(None), self.read_documents)
+
+    def load_details(self, path: str) -> Details:
+        """`description` and `workflows` of the task in that file. Raises `InvalidProject` when the file is wrong."""
+        from dagtasks.store.rows import details_of
+
+        [document] = self.read_documents([path])
+        return details_of(read_task(document))
 
     def read_documents(self, paths: Sequence[str]) -> Iterator[Document]:
         """The documents at these paths, in this order. Raises `KeyError` for a path that is not in the tree."""
@@ -93,32 +115,47 @@ def _read_placed(job: Job, content: bytes) -> Fresh:
     return read_content(job, found, content)
 
 
-def read_commit(git: Git, commit: str) -> Tree:
+def read_commit(git: Git, commit: str, memo: Memo) -> Tree:
     """The tree of the commit with that id, below the folder that `git` is at; empty when it has no such folder."""
     folder = git.read("rev-parse", "--show-prefix")
     tree = git.find("rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}:{folder}")
-    if tree is None:
-        return Tree(git, ())
-    listing = git.read("ls-tree", "-r", "-z", "--full-tree", tree, "--", TASKS, TEMPLATES)
-    return Tree(git, (_entry(line) for line in listing.split("\0") if line))
+    listing = git.read("ls-tree", "-r", "-z", "--full-tree", tree, "--", TASKS, TEMPLATES) if tree else ""
+    return Tree(git, (_committed(line) for line in listing.split("\0") if line), memo, commit)
 
 
-def _entry(line: str) -> Entry:
+def _committed(line: str) -> Entry:
     facts, _, path = line.partition("\t")
     mode, _, blob = facts.split(" ")
     return Entry(path, mode, blob)
 
 
-def read_staged(git: Git) -> Tree:
+def read_staged(git: Git, memo: Memo) -> Tree:
     """The tree that the next commit will have. A file that is only announced (`git add -N`) is not in it."""
-    listing = git.read("ls-files", "--stage", "-z", "--", TASKS, TEMPLATES)
-    new = git.read("diff-files", "--name-only", "-z", "--relative", "--diff-filter=A", "--", TASKS, TEMPLATES)
-    announced = set(new.split("\0"))
-    entries = (_staged_entry(line) for line in listing.split("\0") if line)
-    return Tree(git, (entry for entry in entries if entry.path not in announced))
+    announced = _differing(git, "--diff-filter=A")
+    return Tree(git, (entry for _, entry in _read_index(git) if entry.path not in announced), memo)
 
 
-def _staged_entry(line: str) -> Entry:
-    facts, _, path = line.partition("\t")
-    mode, blob, stage = facts.split(" ")
-    return Entry(path, mode if stage == "0" else _UNMERGED, blob)
+def _differing(git: Git, *options: str) -> set[str]:
+    """The files that are not in the work tree as Git's index has them."""
+    names = git.read("diff-files", "--name-only", "-z", "--relative", *options, "--", TASKS, TEMPLATES)
+    return set(names.split("\0"))
+
+
+def _read_index(git: Git) -> Iterator[tuple[str, Entry]]:
+    """The files of Git's index, each with its tag: `H`, but for those whose place in the work tree is not looked at."""
+    for line in git.read("ls-files", "--stage", "-v", "-z", "--", TASKS, TEMPLATES).split("\0"):
+        facts, _, path = line.partition("\t")
+        if path:
+            tag, mode, blob, stage = facts.split(" ")
+            yield tag, Entry(path, mode if stage == "0" else _UNMERGED, blob)
+
+
+def read_memo(git: Git, cache: Cache) -> Memo:
+    """What the cache knows of the files that are in the work tree as Git's index has them; often that is nearly all."""
+    differing = _differing(git)
+    same = (entry for tag, entry in _read_index(git) if tag == "H" and entry.path not in differing)
+    entries = {entry.path: entry for entry in same if entry.mode != _SYMLINK}
+    # Git looked before, but not so long before that a file whose key can be trusted may have changed in between.
+    records = read_files(git.root, cache, scan(git.root), cache.records())
+    known = {entries[path]: record for path, record in records.items() if record.key and path in entries}
+    return Memo(known, records)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dagtasks.errors import GitError, InvalidInput
+from dagtasks.planning.index import Index
 from dagtasks.store.project import Project, find_project
 from tests.conftest import BASIC_TEMPLATE, MakeProject, git, write_files
 from tests.test_golden import CASES
@@ -35,9 +36,9 @@ def assert_all_equal(repository: Project) -> None:
     assert repository.staged().load() == whole
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_golden_repositories(case: dict[str, Any], project: MakeProject) -> None:
-    assert_all_equal(project(case["files"]))
+@pytest.mark.parametrize("name", CASES)
+def test_golden_repositories(name: str, project: MakeProject) -> None:
+    assert_all_equal(project(CASES[name]["files"]))
 
 
 AWKWARD: dict[str, dict[str, str | bytes]] = {
@@ -172,21 +173,58 @@ def test_a_file_that_git_could_not_merge_is_broken(project: MakeProject) -> None
     assert [file.id for file in repository.load().broken] == ["web-000001"]
 
 
-def test_what_another_tree_has_loaded_is_not_read_again(project: MakeProject) -> None:
-    repository = project({**FILES, "tasks/web/web-000003.yaml": "name: Three\n"})
-    root = repository.root
+def remove_object(root: Path, name: str) -> str:
+    blob = git(root, "rev-parse", name)
+    (root / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    return blob
+
+
+def test_a_blob_is_read_once(project: MakeProject) -> None:
+    root = project({**FILES, "tasks/web/web-000003.yaml": "name: Three\n"}).root
     (root / "tasks/web/web-000001.yaml").write_text("name: Later\n")
     commit_all(root)
-    before, after = repository.at("HEAD^"), repository.at("HEAD")
-    assert before.load().tasks["web-000001"].name == "One"
-    whole = after.load()
-    # Without the object only what is known can be told.
-    blob = git(root, "rev-parse", "HEAD:tasks/web/web-000003.yaml")
-    (root / ".git/objects" / blob[:2] / blob[2:]).unlink()
-    with pytest.raises(GitError, match=f"git has no file {blob}"):
-        after.load()
-    assert after.load(known=before) == whole
+    repository, other = Project(root, use_cache=False), Project(root, use_cache=False)
+    assert repository.at("HEAD^").load().tasks["web-000001"].name == "One"
+    whole = other.at("HEAD").load()
+    blob = remove_object(root, "HEAD:tasks/web/web-000003.yaml")
+    assert repository.at("HEAD").load() == whole
     assert whole.tasks["web-000001"].name == "Later"
+    with pytest.raises(GitError, match=f"git has no file {blob}"):
+        Project(root, use_cache=False).at("HEAD").load()
+
+
+def test_what_the_cache_knows_of_the_work_tree_is_not_read_from_git(project: MakeProject) -> None:
+    repository = project({**FILES, "tasks/web/web-000003.yaml": "name: Three\n"})
+    root = repository.root
+    whole = repository.at("HEAD").load()
+    remove_object(root, "HEAD:tasks/web/web-000003.yaml")
+    assert load_when_trusted(root) == whole
+    (root / "tasks/web/web-000003.yaml").write_text("name: Other\n")
+    assert try_to_load(root) is None
+
+
+def test_a_file_that_git_does_not_look_at_is_read_from_git(project: MakeProject) -> None:
+    root = project({**FILES, "tasks/web/web-000003.yaml": "name: Three\n"}).root
+    git(root, "update-index", "--assume-unchanged", "tasks/web/web-000001.yaml")
+    (root / "tasks/web/web-000001.yaml").write_text("name: Hidden\n")
+    remove_object(root, "HEAD:tasks/web/web-000003.yaml")
+    assert [task.name for task in load_when_trusted(root).tasks.values()] == ["One", "Two", "Three"]
+
+
+def load_when_trusted(root: Path) -> Index:
+    """The index of the commit, as soon as it can be told without an object that is missing."""
+    end = time.monotonic() + 20  # the cache trusts files that are some seconds old
+    while (found := try_to_load(root)) is None:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return found
+
+
+def try_to_load(root: Path) -> Index | None:
+    try:
+        return Project(root).at("HEAD").load()
+    except GitError:
+        return None
 
 
 def test_a_commit_that_is_not_there(project: MakeProject) -> None:

@@ -21,7 +21,7 @@ from dagtasks import errors, settings
 from dagtasks.cli import root
 from dagtasks.cli.progress import EXIT_CODES
 from dagtasks.language.functions import ALL_FUNCTIONS
-from dagtasks.model import parameter, project, task, template, values
+from dagtasks.model import event, parameter, project, task, template, values
 from dagtasks.planning import query
 from tests.conftest import MakeProject, Result, git, write_files
 from tests.docs_console import Console, read_examples, read_files, steady
@@ -294,6 +294,7 @@ def test_every_function_and_enumeration_is_listed() -> None:
         (values.Priority, TASK_FILE),
         (values.WorkflowType, TEMPLATE_FILE),
         (parameter.ParameterType, TEMPLATE_FILE),
+        (event.EventType, "reference/events.md"),
     ):
         assert {str(word) for word in words} <= set(WORD.findall(read(page)))
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "run": ("run", "run", "Execute a workflow of a task, or a template."),
     "plan": ("run", "plan", "Show what a run would do, without doing it."),
     "runs": ("runs", "group", "Records of runs: list, show, logs."),
+    "diff": ("diff", "diff", "Show what changed between two commits, or since one."),
     "validate": ("check", "validate", "Show every problem of every file."),
     "fmt": ("formatting", "fmt", "Bring task files into canonical form."),
     "resolve": ("merging", "resolve", "Merge the task files that Git could not merge."),

@@ -42,14 +42,14 @@ def show_json(kind: str, data: object, problems: Sequence[Problem] = (), **more:
     click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
 
 
-def show(kind: str, data: object, text: str, *, as_json: bool, problems: Sequence[Problem] = ()) -> int:
+def show(kind: str, data: object, text: str, *, as_json: bool, problems: Sequence[Problem] = (), **more: object) -> int:
     """Print the answer, as a document or as text; errors in files go to stderr. Returns the exit code.
 
     Warnings and notes are left to `validate`: nobody wants them beside every list.
     """
     problems = [problem for problem in problems if problem.severity is Severity.ERROR]
     if as_json:
-        show_json(kind, data, problems)
+        show_json(kind, data, problems, **more)
     else:
         if text:
             click.echo(text)

@@ -1,0 +1,97 @@
+"""Events and changed fields in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from dagtasks.cli.output import printable
+
+_LONGEST = 100
+"""Characters; longer values are cut."""
+_TITLES = {
+    "created": "created",
+    "completed": "completed",
+    "ready": "can be started now",
+    "blocked": "blocked",
+    "moved": "moved",
+    "updated": "changed",
+    "deleted": "deleted",
+}
+"""The groups of events, in the order in which they are shown."""
+_SILENT = {"created", "deleted", "ready"}
+"""Groups whose events say nothing more than their line."""
+
+_Event = Mapping[str, Any]
+
+
+def describe_events(events: Sequence[_Event]) -> str:
+    """What happened, in groups. Of what is new one line says all."""
+    new = {event["subject"] for event in events if _word(event) == "created"}
+    ready = {event["subject"] for event in events if _word(event) == "ready"}
+    groups: dict[str, list[str]] = {word: [] for word in _TITLES}
+    for event in events:
+        if (word := _word(event)) == "created" or event["subject"] not in new:
+            groups[word] += _describe(word, event, is_ready=event["subject"] in ready)
+    blocks = ("\n".join([_TITLES[word], *lines]) for word, lines in groups.items() if lines)
+    return "\n\n".join(blocks) or "nothing changed"
+
+
+def _word(event: _Event) -> str:
+    word = str(event["type"]).partition(".")[2]
+    return "moved" if word == "updated" and event["changed"].keys() == {"path"} else word
+
+
+def _describe(word: str, event: _Event, *, is_ready: bool) -> Iterator[str]:
+    kind, changed = event["type"].partition(".")[0], event["changed"]
+    subject = event["subject"] if kind == "task" else f"{kind} {event['subject']}"
+    name = event["name"] if kind != "workflow" else changed.get("template", [""])[-1]
+    remarks = ", ".join(_remarks(word, changed, is_ready=is_ready))
+    yield f"  {printable(subject)}  {printable(name or '')}{remarks and f'  ({remarks})'}".rstrip()
+    if word not in _SILENT:
+        fields = {field: pair for field, pair in changed.items() if field != "status" or word == "updated"}
+        yield from (f"    {line}" for line in describe_changed(fields))
+
+
+def _remarks(word: str, changed: Mapping[str, Any], *, is_ready: bool) -> Iterator[str]:
+    """What to say of the subject beside its name."""
+    status = changed.get("status", [None])[-1]
+    if word == "created" and status not in (None, "planned"):
+        yield status
+    if word == "created" and is_ready:
+        yield "ready"
+    if word == "ready" and "open_dependencies" in changed:
+        yield f"waited for {', '.join(changed['open_dependencies'][0])}"
+
+
+def describe_changed(changed: Mapping[str, Any]) -> Iterator[str]:
+    """Each field with its old and new value; of a list what came and went, of a description how many lines did."""
+    for field, (old, new) in changed.items():
+        yield f"{printable(field)}: {_describe_value(field, old, new)}"
+
+
+def _describe_value(field: str, old: Any, new: Any) -> str:
+    if field == "description":
+        return _describe_text(old or "", new or "")
+    if isinstance(old or new, list) and isinstance(new or old, list):
+        return _describe_list(old or [], new or [])
+    return f"{_shorten(old)} -> {_shorten(new)}"
+
+
+def _describe_text(old: str, new: str) -> str:
+    added, removed = Counter(new.splitlines()), Counter(old.splitlines())
+    counts = {"added": (added - removed).total(), "removed": (removed - added).total()}
+    words = [f"{count} line{'s' if count > 1 else ''} {word}" for word, count in counts.items() if count]
+    return ", ".join(words) or "the same lines in another order"
+
+
+def _describe_list(old: Iterable[Any], new: Iterable[Any]) -> str:
+    came, went = Counter(map(str, new)), Counter(map(str, old))
+    words = [*(f"+{item}" for item in (came - went)), *(f"-{item}" for item in (went - came))]
+    return _shorten(" ".join(words)) if words else "the same in another order"
+
+
+def _shorten(value: Any) -> str:
+    text = "(none)" if value is None else printable(value)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

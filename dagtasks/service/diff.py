@@ -1,0 +1,73 @@
+"""What changed between two commits, or since one."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from dagtasks.errors import InvalidInput, Problem
+from dagtasks.model.event import Event
+from dagtasks.planning.changes import find_events
+from dagtasks.planning.index import Index
+from dagtasks.store.project import Project
+from dagtasks.store.trees import Tree
+
+
+class Diff(NamedTuple):
+    """What happened from the commit `before` to the commit `after` (None: to the files as they are now).
+
+    Problems of a commit's files have the revision and a colon before their path.
+    """
+
+    before: str | None
+    after: str | None
+    events: list[Event]
+    problems: list[Problem]
+
+
+class _Side(NamedTuple):
+    source: Tree | Project
+    content: Index
+
+    def read_description(self, task: str) -> str | None:
+        row = self.content.tasks.get(task)
+        return self.source.load_details(row.path)["description"] or None if row else None
+
+
+def compare(project: Project, revisions: str) -> Diff:
+    """What happened from A to B, for `A..B` (a side left out is HEAD), or from A until now, for `A`.
+
+    Raises `InvalidInput` when there is no such commit.
+    """
+    first, second = _parse(revisions)
+    old = project.at(first)
+    new = project.at(second) if second else None
+    before, after = _Side(old, old.load()), _Side(new or project, (new or project).load())
+    events = [_with_descriptions(event, before, after) for event in find_events(before.content, after.content)]
+    problems = _find_problems({first: before.content, second: after.content})
+    return Diff(old.commit, new.commit if new else None, events, problems)
+
+
+def _parse(revisions: str) -> tuple[str, str | None]:
+    if "..." in revisions:
+        first, _, second = revisions.partition("...")
+        hint = f"from one to the other: {first or 'HEAD'}..{second or 'HEAD'}"
+        raise InvalidInput(f"{revisions!r} is not two commits with .. between them", hint=hint)
+    first, between, second = revisions.partition("..")
+    return first or "HEAD", (second or "HEAD") if between else None
+
+
+def _with_descriptions(event: Event, before: _Side, after: _Side) -> Event:
+    """The event with the texts where it has only their digests."""
+    if "description" not in event.changed or not event.type.startswith("task."):
+        return event
+    texts = before.read_description(event.subject), after.read_description(event.subject)
+    return event._replace(changed={**event.changed, "description": texts})
+
+
+def _find_problems(sides: dict[str | None, Index]) -> list[Problem]:
+    """The problems of both sides; what both have is told once."""
+    found: dict[Problem, Problem] = {}
+    for revision, index in sides.items():
+        for problem in index.problems:
+            found[problem] = problem._replace(path=f"{revision}:{problem.path}") if revision else problem
+    return list(found.values())

@@ -10,6 +10,15 @@ PROJECT_PATTERN = r"[a-z][a-z0-9]{0,15}"
 TASK_ID_PATTERN = r"[a-z][a-z0-9]{0,15}-[0-9a-hjkmnp-tv-z]{6}"
 """The project's key and six characters of Crockford's base 32."""
 
+_IDENTIFIER = r"(?:0|[1-9][0-9]{0,15}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+VERSION_NUMBER = r"(?:0|[1-9][0-9]{0,8})"
+VERSION_ENDING = (
+    rf"(?:-(?P<pre>{_IDENTIFIER}(?:\.{_IDENTIFIER})*))?"  # what comes before a release
+    r"(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?"  # what says nothing about the order
+)
+VERSION_PATTERN = rf"({VERSION_NUMBER})\.({VERSION_NUMBER})\.({VERSION_NUMBER}){VERSION_ENDING}"
+"""A version as semantic versioning 2.0.0 has it."""
+
 
 def near_names(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     """Up to `limit` of the known names that look like the given one, nearest first."""

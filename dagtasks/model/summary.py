@@ -85,7 +85,7 @@ class TaskSummary(NamedTuple):
 class TemplateSummary(NamedTuple):
     """A workflow template: `name` is what bindings call it; `parameters` are the specs of its file, by name.
 
-    `calls` holds the templates that its steps call, each with the position of the first such step.
+    `calls` holds what its steps call, as it is written there, each with the position of the first such step.
     """
 
     name: str

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from dagtasks.model.fields import Key, Line, Text, refuse_misread
+from dagtasks.model.names import VERSION_PATTERN
 from dagtasks.model.parameter import ParameterSpec
 from dagtasks.model.values import WorkflowType
 
@@ -37,6 +39,12 @@ def _check_condition(value: Any) -> Any:
     return value
 
 
+def _check_version(value: str) -> str:
+    if not re.fullmatch(VERSION_PATTERN, value):
+        raise PydanticCustomError("version", "{value} is no version; write it as 1.2.3", {"value": repr(value)})
+    return value
+
+
 Scalar = Annotated[Any, BeforeValidator(_check_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})]
 Command = Annotated[
     Any,
@@ -44,6 +52,11 @@ Command = Annotated[
     WithJsonSchema({"type": ["string", "array"], "items": {"type": ["string", "number", "boolean"]}}),
 ]
 Condition = Annotated[Any, BeforeValidator(_check_condition), WithJsonSchema({"type": ["string", "boolean"]})]
+Version = Annotated[
+    Text,
+    AfterValidator(_check_version),
+    WithJsonSchema({"type": "string", "pattern": f"^{VERSION_PATTERN.replace('?P<pre>', '')}$"}),
+]
 Env = dict[EnvName, Scalar]
 
 StepKind = Literal["container", "script", "api", "workflow", "approval"]
@@ -112,9 +125,7 @@ class Metadata(Part):
 
     name: Key = Field(description="What bindings and other templates call it.")
     description: Text = Field(default="", description="What it does.")
-    version: Annotated[Text, Field(pattern=r"^\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?$")] | None = Field(
-        default=None, description="Its version, as 1.2.3 (semantic versioning)."
-    )
+    version: Version | None = Field(default=None, description="Its version, as 1.2.3 (semantic versioning).")
     category: Line | None = Field(default=None, description="A word to group templates by.")
     tags: list[Line] = Field(default_factory=list, description="Words to find it by.")
     annotations: dict[str, Any] = Field(default_factory=dict, description="Data of your own, free form.")
@@ -292,7 +303,7 @@ class Api(Part):
 class Call(Part):
     """Another template, run as a child run."""
 
-    template: Text = Field(description="The template's name.")
+    template: Text = Field(description="Its name, `name@^1.2`, or its path.")
     parameters: dict[Text, Any] = Field(default_factory=dict, description="Values for its parameters.")
     secrets: list[EnvName] = Field(default_factory=list, description="Secrets that are handed down.")
 

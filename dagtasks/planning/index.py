@@ -61,10 +61,6 @@ class Index:
         """The phase called `project/key`; raises `NotFound` with near names."""
         return _get(self.phases, key, "phase")
 
-    def get_template(self, name: str) -> TemplateSummary:
-        """The template of that name; raises `NotFound` with near names."""
-        return _get(self.templates, name, "template")
-
     def get_task(self, text: str) -> TaskSummary:
         """The task whose id, part of the id after the dash, or unique beginning of either is given.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import groupby
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from dagtasks.model.summary import BindingSummary, TaskSummary, TemplateSummary
 from dagtasks.model.values import JSON, Status
 from dagtasks.planning import graph
 from dagtasks.planning.index import Index, Row
+from dagtasks.planning.references import ReferenceFault, find_called
 
 CODES = {
     "DT201": "A folder below `tasks/` has no `project.yaml`. Create one (`dagtasks project create`).",
@@ -19,7 +21,8 @@ CODES = {
     "DT203": "A task depends on an id that no task has. Correct the id, or remove the dependency.",
     "DT204": "Tasks depend on one another in a circle, so none of them could ever start. Remove one of the edges.",
     "DT205": "Two files have the same id. Ids are unique in a repository: rename one of the files.",
-    "DT206": "A workflow binds a template that does not exist. Correct the name, or write the template.",
+    "DT206": "A workflow or a step names a template that does not exist, or not in the version that is asked for. "
+    "Correct the name or the version, or write the template.",
     "DT207": "A task is in progress or completed although a task that it depends on is still open.",
     "DT209": "Templates call one another in a circle, so none of them could ever end. Take one of the calls out.",
     "DT208": "A workflow gives a template a parameter that it does not declare, or leaves out a required one.",
@@ -42,7 +45,7 @@ def check_links(index: Index, duplicates: Mapping[str, list[str]]) -> Iterator[L
     `duplicates` holds, for each id that several files have, their paths in order.
     """
     yield from _check_duplicates(duplicates)
-    broken = {file.id for file in index.broken}
+    broken = {name for file in index.broken for name in (file.id, file.path)}
     phases = index.phases.keys() | {f"{file.project}/{file.id}" for file in index.broken if file.kind == "phase"}
     near = _NearTasks(index)
     for task in index.tasks.values():
@@ -144,18 +147,28 @@ def _check_cycles(index: Index) -> Iterator[LinkFinding]:
 
 
 def _check_calls(index: Index, template: TemplateSummary, broken: set[str]) -> Iterator[Finding]:
-    for name, place in template.calls.items():
-        if name not in index.templates and name not in broken:
-            hint = did_you_mean(name, index.templates)
-            yield Finding(_call_loc(place), "DT206", f"there is no template {name!r}", hint)
+    for text, place in template.calls.items():
+        try:
+            find_called(text, index.templates)
+        except ReferenceFault as fault:
+            if not {text, text.partition("@")[0]} & broken:
+                yield Finding(_call_loc(place), "DT206", fault.message, fault.hint)
 
 
 def _check_call_cycles(index: Index) -> Iterator[LinkFinding]:
-    for cycle in graph.find_cycles({template.name: template.calls for template in index.templates.values()}):
+    called = {name: dict(_called(index, template)) for name, template in index.templates.items()}
+    for cycle in graph.find_cycles(called):
         template = index.templates[cycle[0]]
         message = f"templates call one another in a circle: {' -> '.join([*cycle, cycle[0]])}"
-        loc = _call_loc(template.calls[[*cycle, cycle[0]][1]])
+        loc = _call_loc(called[template.name][[*cycle, cycle[0]][1]])
         yield LinkFinding(template.path, Finding(loc, "DT209", message, "take one of these calls out"))
+
+
+def _called(index: Index, template: TemplateSummary) -> Iterator[tuple[str, int]]:
+    """The names of the templates that the template calls, each with the first step that does."""
+    for text, place in reversed([*template.calls.items()]):
+        with suppress(ReferenceFault):
+            yield find_called(text, index.templates).name, place
 
 
 def _call_loc(place: int) -> Loc:

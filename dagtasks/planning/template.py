@@ -37,6 +37,7 @@ from dagtasks.model.summary import TemplateSummary
 from dagtasks.model.template import NOT_YET, STEP_KINDS, TRANSLATIONS, Step, Template, infer_type
 from dagtasks.model.values import WorkflowType
 from dagtasks.planning import graph
+from dagtasks.planning.references import ReferenceFault, parse_reference
 from dagtasks.planning.steps import edges, interpolated, shell_text, texts_of
 
 CODES = {
@@ -47,7 +48,8 @@ CODES = {
     "DT323": "Two steps have the same name. Names are unique, because `steps.<name>` reads a step's results.",
     "DT324": "`depends_on` names a step that the template does not have.",
     "DT325": "Steps wait for one another in a circle; a reference to `steps.<name>` counts as waiting for it.",
-    "DT326": "A value has a form that cannot work: a range of status codes, a folder outside of the repository.",
+    "DT326": "A value has a form that cannot work: a range of status codes, a folder outside of the repository, the "
+    "name or version of a template that is called.",
 }
 
 STATUS_FUNCTIONS = frozenset({"success", "failure", "always", "cancelled"})
@@ -292,6 +294,8 @@ def _check_forms(template: Template) -> Iterator[Finding]:
         if step.api:
             yield from _check_duration(step.api.timeout, (*loc, "api", "timeout"))
             yield from _check_statuses(step.api.success_status, (*loc, "api", "success_status"))
+        if step.workflow:
+            yield from _check_reference(step.workflow.template, (*loc, "workflow", "template"))
         if step.script and step.script.file:
             yield from _check_path(step.script.file, (*loc, "script", "file"))
         for name, output in step.outputs.items():
@@ -315,6 +319,13 @@ def _check_statuses(statuses: list[Any], loc: Loc) -> Iterator[Finding]:
         if not re.fullmatch(r"[1-5]\d\d(-[1-5]\d\d)?", str(status)):
             hint = 'write 204, or "200-299"'
             yield Finding((*loc, place), "DT326", f"{status!r} is no status code and no range of them", hint)
+
+
+def _check_reference(text: str, loc: Loc) -> Iterator[Finding]:
+    try:
+        parse_reference(text)
+    except ReferenceFault as fault:
+        yield Finding(loc, "DT326", fault.message, fault.hint)
 
 
 def _check_path(path: str, loc: Loc) -> Iterator[Finding]:

@@ -8,14 +8,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from dagtasks.errors import InvalidInput, InvalidProject
+from dagtasks.errors import InvalidInput, InvalidProject, NotFound
 from dagtasks.language.parameters import read_texts
-from dagtasks.model.names import KEY_PATTERN
+from dagtasks.model.names import KEY_PATTERN, choose_from
 from dagtasks.model.summary import TemplateSummary
 from dagtasks.model.template import Template
 from dagtasks.planning.index import Index
 from dagtasks.planning.plan import PlannedTemplate
 from dagtasks.planning.planner import refuse
+from dagtasks.planning.references import ReferenceFault, find_called
 from dagtasks.planning.steps import edges
 from dagtasks.service.documents import refuse_existing
 from dagtasks.service.projects import Listing
@@ -69,13 +70,25 @@ def show(project: Project, name: str) -> dict[str, Any]:
     }
 
 
-def find_template(index: Index, name: str) -> TemplateSummary:
-    """The row of the template; when its file is wrong, that file's problems. Raises `NotFound`, `InvalidProject`."""
-    broken = [file.path for file in index.broken if file.kind == Kind.TEMPLATE and file.id == name]
-    if broken and name not in index.templates:
+def find_template(index: Index, text: str) -> TemplateSummary:
+    """The row of the template that the text names: by name, as `name@^1.2`, or by path.
+
+    Raises `NotFound`; when its file is wrong, `InvalidProject` with that file's problems.
+    """
+    try:
+        return find_called(text, index.templates)
+    except ReferenceFault as fault:
+        _refuse_broken(index, text)
+        known = index.templates if "@" not in text and "/" not in text else ()
+        raise NotFound(fault.message, hint=choose_from(text, known) if known else fault.hint) from None
+
+
+def _refuse_broken(index: Index, text: str) -> None:
+    names = {text, text.partition("@")[0]} - index.templates.keys()
+    broken = [file.path for file in index.broken if file.kind == Kind.TEMPLATE and {file.id, file.path} & names]
+    if broken:
         problems = [problem for problem in index.problems if problem.path in broken]
-        raise InvalidProject(f"template {name} cannot be used", problems=problems)
-    return index.get_template(name)
+        raise InvalidProject(f"template {text} cannot be used", problems=problems)
 
 
 def plan_template(project: Project, row: TemplateSummary) -> PlannedTemplate:

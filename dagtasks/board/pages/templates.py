@@ -11,6 +11,7 @@ from dagtasks.board.pages.press import BoardPage, Press, show_value
 from dagtasks.board.uris import TEMPLATES, template_uri
 from dagtasks.model.summary import TemplateSummary
 from dagtasks.model.template import STEP_KINDS
+from dagtasks.planning.references import ReferenceFault, find_called
 
 USED = 50
 STEP_TEXT = 150_000
@@ -101,10 +102,17 @@ def _template_body(press: Press, row: TemplateSummary) -> str:
         steps=[*_steps(data.get("steps")), *_steps(data.get("finally"), "in the end")],
         outputs=list(_map(data.get("outputs")).items()),
         settings=[(key, data[key]) for key in _SETTINGS if data.get(key) is not None],
-        calls=[CallView(name, template_uri(name) if name in known else None) for name in row.calls],
+        calls=[CallView(text, _called_uri(text, known)) for text in row.calls],
         used=used[:USED],
         total_used=len(used),
     )
+
+
+def _called_uri(text: str, known: Mapping[str, TemplateSummary]) -> str | None:
+    try:
+        return template_uri(find_called(text, known).name)
+    except ReferenceFault:
+        return None
 
 
 def _map(value: Any) -> Mapping[str, Any]:

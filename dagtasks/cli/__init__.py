@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
@@ -60,20 +57,6 @@ COMMANDS = {
 def root(context: click.Context, path: Path, *, debug: bool, no_cache: bool) -> None:
     """Tasks as YAML files in Git, workflows that run on Dagger, a board that anyone can read."""
     context.obj = App(path, debug, use_cache=not no_cache)
-
-
-def main() -> NoReturn:
-    """The `dagtasks` program."""
-    # Commands are short: collecting garbage would cost more than the memory is worth.
-    gc.disable()
-    # ^C ends us at once, as it ends git: every file is whole at any instant, and an exception out of an import can
-    # be lost in there. What wants to end in order (a run, `board serve`) takes the signal for itself.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    status = call(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Tearing down the interpreter costs more than most commands; everything that matters is closed by now.
-    os._exit(status)
 
 
 def call(arguments: Sequence[str]) -> int:

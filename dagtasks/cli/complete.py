@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
 from dagtasks.errors import DagtasksError
 from dagtasks.model.values import Priority, Status
 
-Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
 def _completer(find: Callable[[Path], Iterable[str]]) -> Complete:
@@ -23,7 +26,7 @@ def _completer(find: Callable[[Path], Iterable[str]]) -> Complete:
             names = sorted(find(find_project(Path(start)).root))
         except DagtasksError:
             return []
-        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        return _items(names, incomplete)
 
     return complete
 
@@ -36,7 +39,13 @@ def _ids(root: Path, kind: str) -> Iterator[str]:
 
 
 def _words(words: Iterable[str]) -> Complete:
-    return lambda _context, _parameter, incomplete: [CompletionItem(w) for w in words if w.startswith(incomplete)]
+    return lambda _context, _parameter, incomplete: _items(words, incomplete)
+
+
+def _items(words: Iterable[str], beginning: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem  # when a shell asks, and not before
+
+    return [CompletionItem(word) for word in words if word.startswith(beginning)]
 
 
 tasks = _completer(lambda root: _ids(root, "task"))

@@ -1,12 +1,12 @@
-"""Showing answers and errors: tables, one JSON document, messages. Data is escaped: it cannot drive a terminal."""
+"""Showing answers and errors: tables, one JSON document, messages. Data is escaped: it cannot drive a terminal.
+
+What only some answers need is imported when they need it: every command imports this module.
+"""
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sys
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,8 +24,10 @@ def printable(text: object, *, keep: str = "") -> str:
     text = str(text)
     if text.isprintable():
         return text
+    from unicodedata import category
+
     return "".join(
-        character if unicodedata.category(character) not in _ESCAPED or character in keep else _escape(character)
+        character if category(character) not in _ESCAPED or character in keep else _escape(character)
         for character in text
     )
 
@@ -39,7 +41,13 @@ def show_json(kind: str, data: object, problems: Sequence[Problem] = (), **more:
     document: dict[str, object] = {"schema": 1, "kind": kind, "data": data, **more}
     if problems:
         document["problems"] = [problem.to_json() for problem in problems]
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
+    click.echo(_dump(document, indent=2))
+
+
+def _dump(document: object, indent: int | None = None) -> str:
+    import json
+
+    return json.dumps(document, ensure_ascii=False, indent=indent, default=str)
 
 
 def show(kind: str, data: object, text: str, *, as_json: bool, problems: Sequence[Problem] = (), **more: object) -> int:
@@ -113,8 +121,10 @@ def _fit(line: str) -> str:
 def _width(text: str) -> int:
     if text.isascii():
         return len(text)
-    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
-    return len(text) + wide - sum(unicodedata.combining(character) != 0 for character in text)
+    from unicodedata import combining, east_asian_width
+
+    wide = sum(east_asian_width(character) in "WF" for character in text)
+    return len(text) + wide - sum(combining(character) != 0 for character in text)
 
 
 def _pad(text: str, width: int) -> str:
@@ -124,7 +134,7 @@ def _pad(text: str, width: int) -> str:
 def show_error(error: DagtasksError, *, as_json: bool) -> int:
     """Show the error on stderr and return its exit code."""
     if as_json:
-        click.echo(json.dumps(problem_document(error), ensure_ascii=False), err=True)
+        click.echo(_dump(problem_document(error)), err=True)
         return error.exit_code
     show_problems(error.problems)
     click.echo(f"error: {printable(error.message, keep=chr(10))}", err=True)
@@ -135,11 +145,13 @@ def show_error(error: DagtasksError, *, as_json: bool) -> int:
 
 def show_usage(error: click.ClickException, arguments: Sequence[str], *, as_json: bool) -> int:
     """Show what is wrong with the command line itself, and return Click's exit code for it."""
+    import re
+
     queries = [word for word in arguments if re.match(r"-\w+:", word)]
     hint = f"write -- before a query that begins with -, as in: -- {queries[0]!r}" if queries else ""
     if as_json:
         document = {"type": "InvalidInput", "title": error.format_message(), "status": 400, "exit": error.exit_code}
-        click.echo(json.dumps({**document, **({"hint": hint} if hint else {})}, ensure_ascii=False), err=True)
+        click.echo(_dump({**document, **({"hint": hint} if hint else {})}), err=True)
         return error.exit_code
     error.show()
     if hint:

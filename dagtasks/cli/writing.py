@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from dagtasks.cli.output import note, printable, show_json
 from dagtasks.errors import InvalidInput
-from dagtasks.service.saving import Saved, WriteSettings
+
+if TYPE_CHECKING:
+    from dagtasks.service.saving import Saved, WriteSettings
 
 
 def write_settings(options: Mapping[str, Any]) -> WriteSettings:
     """The settings that the options of `write_options` say."""
+    from dagtasks.service.saving import WriteSettings
+
     return WriteSettings(options["commit"], options["dry_run"])
 
 

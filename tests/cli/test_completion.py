@@ -35,7 +35,7 @@ def test_the_shell_is_offered_real_names(words: str, offered: list[str], project
     root: Path = project(FILES).root
     asked = {"_DAGTASKS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
     done = subprocess.run(
-        [sys.executable, "-c", "from dagtasks.cli import main; main()"],
+        [sys.executable, "-c", "from dagtasks.__main__ import main; main()"],
         capture_output=True,
         text=True,
         cwd=root,

@@ -27,6 +27,7 @@ COMMANDS = {
     "plan": ("run", "plan", "Show what a run would do, without doing it."),
     "runs": ("runs", "group", "Records of runs: list, show, logs."),
     "diff": ("diff", "diff", "Show what changed between two commits, or since one."),
+    "undo": ("undo", "undo", "Take back the last change that dagtasks committed here."),
     "validate": ("check", "validate", "Show every problem of every file."),
     "fmt": ("formatting", "fmt", "Bring task files into canonical form."),
     "resolve": ("merging", "resolve", "Merge the task files that Git could not merge."),

@@ -27,13 +27,17 @@ class FileChange(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What a command wants to do: the files, the line that says so, and the thing as it will be (for `--json`)."""
+    """What a command wants to do: the files, the line that says so, and the thing as it will be (for `--json`).
+
+    `is_undo` keeps the commit from being undone in turn.
+    """
 
     files: Sequence[FileChange]
     message: str
     kind: str = ""
     data: object = None
     notes: Sequence[str] = ()
+    is_undo: bool = False
 
 
 class Saved(NamedTuple):
@@ -87,8 +91,11 @@ def _write_and_commit(project: Project, writer: Writer, change: Change, files: M
             f"{', '.join(foreign)} held edits that were not committed, so nothing was committed; the change is saved",
             hint="look at `git diff` and commit the file yourself",
         )
+    from dagtasks.store.commits import CHANGED, UNDONE
+
     try:
-        return Saved(change, tuple(changed), writer.commit(changed, change.message))
+        action = UNDONE if change.is_undo else CHANGED
+        return Saved(change, tuple(changed), writer.commit(changed, change.message, action))
     except DagtasksError as error:
         error.hint = error.hint or "the files are saved; commit them yourself when the cause is gone"
         raise

@@ -10,7 +10,7 @@ import json
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -21,6 +21,9 @@ from dagtasks.store.process import find_git_processes, find_processes_with
 
 MARK = "DAGTASKS_COMMIT"
 """An environment variable that marks the git that we started, and all that it starts."""
+CHANGED = "dagtasks"
+UNDONE = "dagtasks undo"
+"""How the log that Git keeps of a branch in this clone (the reflog) says that dagtasks made a commit."""
 RETRY_SECONDS = 5.0
 """How long a lock of another git is waited for."""
 ENDING_SECONDS = 10.0
@@ -60,14 +63,17 @@ def _journal_path(git: Git) -> Path:
     return git.git_dir / "dagtasks" / "commit.json"
 
 
-def commit(git: Git, paths: Sequence[str], message: str, *, lock: Path) -> str:
+def commit(git: Git, paths: Sequence[str], message: str, *, lock: Path, action: str = CHANGED) -> str:
     """Commit exactly these paths as they are on disk and return the commit's id. The caller holds `lock`.
 
-    The user's other changes, staged or not, stay as they are. Raises `Conflict` or `GitError`; the files stay.
+    `action` goes into Git's log of the branch. The user's other changes, staged or not, stay as they are. Raises
+    `Conflict` or `GitError`; the files stay.
     """
-    refuse_when_busy(git)
+    if what := find_busy(git):
+        hint = "finish it first; what dagtasks wrote can be part of it"
+        raise Conflict(f"{what} is under way, so nothing was committed; the files are saved", hint=hint)
     journal = _Journal(secrets.token_hex(8), time.time_ns(), _blobs(git, paths))
-    environment = {MARK: journal.token, LOCK_HELD: str(lock)}
+    environment = {MARK: journal.token, LOCK_HELD: str(lock), "GIT_REFLOG_ACTION": action}
     journal.write(git)
     try:
         _retry(git, lambda: _announce(git, paths, environment))
@@ -80,14 +86,9 @@ def commit(git: Git, paths: Sequence[str], message: str, *, lock: Path) -> str:
     return git.read("rev-parse", "HEAD")
 
 
-def refuse_when_busy(git: Git) -> None:
-    """Raise `Conflict` while a merge, rebase, cherry-pick, revert or bisect is under way."""
-    for name, what in BUSY.items():
-        if (git.git_dir / name).exists():
-            raise Conflict(
-                f"{what} is under way, so nothing was committed; the files are saved",
-                hint="finish it first; what dagtasks wrote can be part of it",
-            )
+def find_busy(git: Git) -> str | None:
+    """The merge, rebase, cherry-pick, revert or bisect that is under way, in words."""
+    return next((what for name, what in BUSY.items() if (git.git_dir / name).exists()), None)
 
 
 def _blobs(git: Git, paths: Sequence[str]) -> dict[str, str | None]:
@@ -194,27 +195,38 @@ def _in_head(git: Git, path: str) -> str | None:
 class Written:
     """Which files hold what dagtasks wrote and nobody committed: their digests, kept in Git's folder.
 
-    A file whose bytes are as we last wrote them holds no edit of anybody else, so it may be committed.
+    A file whose bytes are as we last wrote them holds no edit of anybody else, so it may be committed. They are in the
+    order in which they were written, and `_COMMIT` stands where the last commit was made.
     """
+
+    _COMMIT = ""
 
     def __init__(self, git: Git) -> None:
         self._path = git.git_dir / "dagtasks" / "written.json"
 
     def note(self, digests: Mapping[str, str | None]) -> None:
         """Remember what was written; None: the file was removed."""
-        write_file(self._path, json.dumps({**self._read(), **digests}, sort_keys=True).encode())
+        self._write({**self._without(digests), **digests})
 
     def forget(self, paths: Sequence[str]) -> None:
-        """What was committed needs no remembering."""
-        old = self._read()
-        kept = {path: digest for path, digest in old.items() if path not in paths}
-        if kept != old:
-            write_file(self._path, json.dumps(kept, sort_keys=True).encode())
+        """What was committed just now needs no remembering."""
+        self._write({**self._without({*paths, self._COMMIT}), self._COMMIT: None})
+
+    def later(self) -> list[str]:
+        """The paths that were written after the last commit of ours; a person may have committed some of them."""
+        paths = [*self._read()]
+        return paths[paths.index(self._COMMIT) + 1 :] if self._COMMIT in paths else paths
 
     def holds(self, path: str, digest: str | None) -> bool:
         """Whether that is what we last wrote to the path."""
         known = self._read()
         return path in known and known[path] == digest
+
+    def _without(self, paths: Collection[str]) -> dict[str, str | None]:
+        return {path: digest for path, digest in self._read().items() if path not in paths}
+
+    def _write(self, digests: Mapping[str, str | None]) -> None:
+        write_file(self._path, json.dumps(digests).encode())
 
     def _read(self) -> dict[str, str | None]:
         try:

@@ -8,7 +8,7 @@ from hashlib import sha256
 from types import TracebackType
 from typing import Self
 
-from dagtasks.store.commits import Written, commit, finish_commit
+from dagtasks.store.commits import CHANGED, Written, commit, finish_commit
 from dagtasks.store.files import sweep_temps
 from dagtasks.store.journal import finish_writes, write_files
 from dagtasks.store.layout import TASKS
@@ -65,10 +65,10 @@ class Writer:
         written = Written(git)
         return [path for path in git.changed_paths(*paths) if not written.holds(path, self._digest(path))]
 
-    def commit(self, paths: Sequence[str], message: str) -> str:
+    def commit(self, paths: Sequence[str], message: str, action: str = CHANGED) -> str:
         """Commit exactly these paths and return the commit's id. Raises `Conflict`, `GitError`; the files stay."""
         git = self._project.get_git()
-        made = commit(git, paths, message, lock=self._project.lock_path)
+        made = commit(git, paths, message, lock=self._project.lock_path, action=action)
         Written(git).forget(paths)
         return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from types import TracebackType
@@ -11,14 +12,17 @@ import click
 
 from dagtasks.cli.output import fields, printable, table
 from dagtasks.model.run import (
+    RunChanged,
     RunEvent,
     RunFinished,
     RunRecord,
     RunStarted,
+    StepChanged,
     StepFinished,
     StepOutput,
     StepRecord,
     StepStarted,
+    event_to_json,
 )
 from dagtasks.model.values import RunState, StepState
 
@@ -65,10 +69,14 @@ def seconds(duration: float | None) -> str:
 
 
 class Progress:
-    """A listener that prints a line to stderr when a step begins or ends, and what steps print, line by line."""
+    """A listener that prints a line to stderr when a step begins or ends, and what steps print, line by line.
 
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
+    With `as_json` each event is a JSON object on a line of its own.
+    """
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._quiet = False
         self._rest: dict[tuple[str, str, str], bytes] = {}
 
     def __enter__(self) -> Self:
@@ -84,7 +92,7 @@ class Progress:
         if self._quiet:
             return
         try:
-            for line in self._lines(event):
+            for line in [_to_json(event)] if self._as_json else self._lines(event):
                 click.echo(line, err=True)
         except OSError:
             self._quiet = True
@@ -96,6 +104,11 @@ class Progress:
                 yield f"run {record.id}: {printable(what)} on {record.engine}"
             case StepStarted(step=step, attempt=attempt):
                 yield f"  {step}: started" + (f" (attempt {attempt})" if attempt > 1 else "")
+            case RunChanged(status=status):
+                yield f"run {event.run}: {status}"
+            case StepChanged():
+                yield from self._flush(event.run, event.step)
+                yield f"  {event.step}: {_why(event)}"
             case StepOutput():
                 yield from self._output(event)
             case StepFinished(result=result):
@@ -117,6 +130,23 @@ class Progress:
                 yield f"  {step} | {printable(rest.decode('utf-8', 'replace'), keep=chr(9))}"
 
 
+def _to_json(event: RunEvent) -> str:
+    return json.dumps(event_to_json(event), ensure_ascii=False, separators=(",", ":"))
+
+
+def _why(event: StepChanged) -> str:
+    reason = printable(event.reason.message) if event.reason else ""
+    match event.state:
+        case StepState.RETRY_WAIT:
+            return f"will be tried again: {reason}"
+        case StepState.WAITING if event.asks:
+            return f"waits for an approval: {reason}; dagtasks runs approve {event.run} {event.step}"
+        case StepState.WAITING:
+            return f"waits: {reason}"
+        case _:
+            return "goes on"
+
+
 def step_line(step: StepRecord) -> str:
     """The end of a step in one line, in colour on a terminal."""
     word, colour = MARKS.get(step.state, (str(step.state), "white"))
@@ -136,7 +166,17 @@ def summary(runs: RunStore, record: RunRecord, *, whole: bool = False) -> str:
     known = {name: value for name, value in record.outputs.items() if value is not None}
     parts += [f"{name} = {printable(value, keep=chr(10))}" for name, value in known.items()]
     parts += list(_failure(runs, record))
+    parts += [f"to answer: dagtasks runs approve {run} {step}" for run, step in _asked(runs, record)]
     return "\n".join(parts)
+
+
+def _asked(runs: RunStore, record: RunRecord) -> Iterator[tuple[str, str]]:
+    """The approvals that the run waits for: run and step; a child's are its own."""
+    for step in record.parts:
+        if step.state is StepState.WAITING and step.child:
+            yield from _asked(runs, runs.get(step.child))
+        elif step.state is StepState.WAITING and step.approval:
+            yield record.id, step.name
 
 
 def _about(record: RunRecord) -> dict[str, Any]:
@@ -165,7 +205,7 @@ def _steps(record: RunRecord) -> str:
             seconds(step.duration),
             step.error and step.error.message,
         )
-        for step in record.steps
+        for step in record.parts
     ]
     return table(("STEP", "STATE", "EXIT", "TRIES", "TIME", "ERROR"), rows)
 
@@ -179,6 +219,7 @@ def _failure(runs: RunStore, record: RunRecord) -> Iterator[str]:
     )
     if bad is None:
         return
+    bad = next((item for item in bad.items if item.state.is_bad), bad)
     path = runs.log_path(record.id, bad.name, bad.attempts)
     lines = list(read_log(path)) if path.exists() else []
     yield ""

@@ -37,21 +37,31 @@ def _selection(command: F) -> F:
 @click.option("--engine", help="dagger, or local: as processes of this machine, without isolation.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and run nothing.")
 @click.option("--ignore-dependencies", is_flag=True, help="Run although a task that it depends on is open.")
+@click.option("--no-wait", is_flag=True, help="Do not wait for approvals: exit code 11 when one is needed.")
 @json_option
 @click.pass_obj
 def run(
-    app: App, /, engine: str | None, *, dry_run: bool, ignore_dependencies: bool, as_json: bool, **chosen: Any
+    app: App,
+    /,
+    engine: str | None,
+    *,
+    dry_run: bool,
+    ignore_dependencies: bool,
+    no_wait: bool,
+    as_json: bool,
+    **chosen: Any,
 ) -> int:
     """Execute a workflow of a task, or a template.
 
-    Without WORKFLOW the only one of TASK. Exit code 0 when it succeeded, 1 failed, 10 timed out, 130 cancelled.
+    Without WORKFLOW the only one of TASK. Exit code 0 when it succeeded, 1 failed, 10 timed out, 11 waiting for an
+    approval (--no-wait), 130 cancelled. With --json what happens is told on stderr, one JSON object a line.
     """
     project = app.project().with_settings(engine__name=engine)
     selection = runs.Selection(**chosen, ignore_dependencies=ignore_dependencies)
     if dry_run:
         return _show_plan(runs.make_plan(project, selection), as_json=as_json)
-    with Progress(quiet=as_json) as progress:
-        record, notes = runs.run(project, selection, [progress])
+    with Progress(as_json=as_json) as progress:
+        record, notes = runs.run(project, selection, [progress], waits=not no_wait)
     for text in notes:
         note(f"note: {text}")
     show("run", record.to_json(), summary(project.runs, record), as_json=as_json)

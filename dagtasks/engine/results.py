@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
+from dagtasks.engine.desk import Answer
 from dagtasks.engine.executor import OUTPUT_LIMIT, ExecResult
 from dagtasks.engine.http import ApiResult, parse_json
 from dagtasks.model.run import Failure, RunRecord, StepRecord, Stream
 from dagtasks.model.values import JSON, RunState, StepState
-from dagtasks.planning.plan import ExecRequest, PlanStep
-from dagtasks.planning.resolve import OutputError, read_outputs
+from dagtasks.planning.plan import ApprovalRequest, CallRequest, ExecRequest, PlanStep, Request
+from dagtasks.planning.resolve import OutputError, Printed, read_outputs
 
 
 def of_process(step: PlanStep, record: StepRecord, request: ExecRequest, result: ExecResult) -> StepRecord:
@@ -21,13 +23,17 @@ def of_process(step: PlanStep, record: StepRecord, request: ExecRequest, result:
         with_output(record, {"stdout": result.stdout, "stderr": result.stderr}),
         exit_code=result.exit_code,
         image=result.image,
+        cached=result.cached,
     )
     if result.exit_code not in request.success_exit_codes:
         hint = " (command not found)" if result.exit_code == 127 else ""
         return _failed(record, "exit_code", f"the command ended with exit code {result.exit_code}{hint}")
     if too_big := _find_too_big(step, result):
-        message = f"{too_big} is read as an output and larger than {OUTPUT_LIMIT} bytes; write less, or to a file"
+        message = f"{too_big} is read as an output and larger than {OUTPUT_LIMIT} bytes; write less, or use artifacts"
         return replace(record, state=StepState.ERRORED, error=Failure("output_too_big", message))
+    if missing := [name for name in result.missing if not step.artifacts[name].optional]:
+        message = f"the step left no artifact {missing[0]} at {step.artifacts[missing[0]].path}"
+        return replace(record, state=StepState.ERRORED, error=Failure("artifact_missing", message))
     return _with_outputs(step, record, result)
 
 
@@ -51,19 +57,66 @@ def of_child(record: StepRecord, child: RunRecord) -> StepRecord:
     return replace(record, state=StepState(child.status), error=Failure(error.code, message))
 
 
+def of_items(record: StepRecord, step: PlanStep, items: Sequence[StepRecord]) -> StepRecord:
+    """The record of a step that loops, after its items; what failed gives null."""
+    outputs: dict[str, JSON] = {key: [item.outputs.get(key) for item in items] for key in step.outputs}
+    done = replace(record, items=tuple(items), outputs=outputs, attempts=max((i.attempts for i in items), default=1))
+    worst = min((item for item in items if item.state in _WORST_FIRST), key=_badness, default=None)
+    if worst is None:
+        return replace(done, state=StepState.SUCCEEDED)
+    error = worst.error or Failure("item_failed", f"it is {worst.state}")
+    return replace(done, state=worst.state, error=Failure(error.code, f"{worst.name}: {error.message}"))
+
+
+_WORST_FIRST = (StepState.CANCELLED, StepState.TIMED_OUT, StepState.ERRORED, StepState.FAILED, StepState.OMITTED)
+
+
+def _badness(item: StepRecord) -> int:
+    return _WORST_FIRST.index(item.state)
+
+
+def digest_of(request: Request) -> str:
+    """Stands for what a step is asked to do: the same digest, the same work. What differs between tries is left out."""
+    match request:
+        case ExecRequest():
+            env = {name: value for name, value in request.env.items() if name not in ("DT_RUN", "DT_ATTEMPT")}
+            same: Any = replace(request, attempt=0, env=env, collect_to=None), sorted(request.secret_env)
+        case CallRequest():
+            same = request.template.blob, request.parameters, request.secrets
+        case ApprovalRequest():
+            same = request
+        case _:
+            same = replace(request, attempt=0)
+    return sha256(repr(same).encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def with_output(record: StepRecord, printed: Mapping[Stream, bytes]) -> StepRecord:
     """The record with its output and stderr, or with None for what is too big to be read."""
     kept = {stream: _text(data).rstrip("\n") if len(data) <= OUTPUT_LIMIT else None for stream, data in printed.items()}
     return replace(record, output=kept["stdout"], stderr=kept["stderr"])
 
 
-def not_run(step: PlanStep, state: StepState, error: Failure) -> StepRecord:
+def of_decision(record: StepRecord, asks: Mapping[str, JSON], answer: Answer) -> StepRecord:
+    """The record after somebody decided on an approval."""
+    record = replace(record, approval={**asks, **answer.to_json()}, outputs=dict(answer.parameters))
+    if answer.approved:
+        return replace(record, state=StepState.SUCCEEDED)
+    by = f"rejected by {answer.by}" if answer.by else "rejected"
+    return _failed(record, "rejected", f"{by}: {answer.reason}" if answer.reason else by)
+
+
+def not_run(record: StepRecord, state: StepState, error: Failure) -> StepRecord:
     """The record of a step that never began."""
-    return StepRecord(step.name, state=state, error=error)
+    return StepRecord(record.name, state=state, error=error, item=record.item)
 
 
 def scope_of(step: PlanStep, result: StepRecord) -> JSON:
-    """What expressions see as `steps.<name>`; of a step that did not run, all outputs are null."""
+    """What expressions see as `steps.<name>`; of a step that did not run, all outputs are null.
+
+    Of a step that loops, what its items gave are lists in their order.
+    """
+    if step.loop and result.attempts:
+        return _scope_of_items(step, result)
     error = result.error
     values: dict[str, Any] = {
         "output": result.output,
@@ -75,7 +128,7 @@ def scope_of(step: PlanStep, result: StepRecord) -> JSON:
         "attempts": result.attempts,
         "duration": result.duration,
         "outputs": {**dict.fromkeys(step.outputs), **result.outputs},
-        "artifacts": {},
+        "artifacts": {**dict.fromkeys(step.artifacts), **_digests(result)},
         "error": {"code": error.code if error else None, "message": error.message if error else None},
     }
     if step.kind == "api":
@@ -84,12 +137,61 @@ def scope_of(step: PlanStep, result: StepRecord) -> JSON:
     return values
 
 
+def _digests(result: StepRecord) -> dict[str, JSON]:
+    artifacts: Mapping[str, Any] = result.artifacts
+    return {key: artifact["digest"] for key, artifact in artifacts.items()}
+
+
+def _scope_of_items(step: PlanStep, result: StepRecord) -> JSON:
+    single = replace(step, loop=None)
+    items: list[Any] = [scope_of(single, item) for item in result.items]
+    whole: dict[str, Any] = {**items[0]} if items else {"outputs": dict.fromkeys(step.outputs), "artifacts": {}}
+    return {
+        **{key: [item[key] for item in items] for key in whole},
+        "outputs": {key: [item["outputs"].get(key) for item in items] for key in whole["outputs"]},
+        "artifacts": {key: [item["artifacts"].get(key) for item in items] for key in step.artifacts},
+        "output": [item["output"] for item in items],
+        "state": str(result.state),
+        "outcome": str(result.state),
+        "conclusion": str(result.conclusion),
+        "attempts": result.attempts,
+        "duration": result.duration,
+        "error": {
+            "code": result.error.code if result.error else None,
+            "message": result.error.message if result.error else None,
+        },
+        "items": items,
+    }
+
+
 def _with_outputs(step: PlanStep, record: StepRecord, result: ExecResult) -> StepRecord:
     try:
-        outputs = read_outputs(step, _text(result.stdout), _text(result.stderr), result.files)
+        outputs = read_outputs(step, Printed(_text(result.stdout), _text(result.stderr), result.files), PARSERS)
     except OutputError as error:
         return replace(record, state=StepState.ERRORED, error=Failure("output_error", str(error)))
     return replace(record, state=StepState.SUCCEEDED, outputs=outputs)
+
+
+def _parse_json(text: str) -> JSON:
+    try:
+        return json.loads(text)  # type: ignore[no-any-return]
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _parse_yaml(text: str) -> JSON:
+    """The value that the text says in the dialect of task files. As the value of a key it may be of any kind."""
+    from dagtasks.store.documents import parse_document
+
+    inside = "".join(f"  {line}\n" for line in text.splitlines())
+    document = parse_document(f"value:\n{inside}".encode(), "output")
+    if document.data is None:
+        raise ValueError("; ".join(problem.message for problem in document.problems))
+    value: JSON = document.data["value"]
+    return value
+
+
+PARSERS = {"json": _parse_json, "yaml": _parse_yaml}
 
 
 def _find_too_big(step: PlanStep, result: ExecResult) -> str | None:

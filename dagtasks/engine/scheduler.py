@@ -1,7 +1,7 @@
 """Runs a plan: starts each step when its dependencies have ended, and decides how it and the run ended.
 
 It neither prints nor writes: every change is an event, and what wants to know of it is a listener. States and their
-rules are those of 03 section 2.7.
+rules are those of 03 section 2.7. `performing` carries out single steps.
 """
 
 from __future__ import annotations
@@ -10,112 +10,106 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
-from dagtasks.engine import http, results
-from dagtasks.engine.executor import Capture, Executor, OutputSink, StepError
+from dagtasks.engine import results
+from dagtasks.engine.desk import Desk, Earlier
+from dagtasks.engine.executor import Executor, StepError
+from dagtasks.engine.limits import Limits
+from dagtasks.engine.performing import (
+    CANCELLED,
+    OUT_OF_TIME,
+    LoopRun,
+    Parked,
+    StepRun,
+    Tools,
+    take_turn,
+    to_timestamp,
+)
+from dagtasks.engine.secrecy import Secrecy
 from dagtasks.errors import DagtasksError
 from dagtasks.language.functions import EvaluationError
 from dagtasks.model.run import (
     Failure,
+    RunChanged,
     RunEvent,
     RunFinished,
     RunRecord,
     RunStarted,
+    StepChanged,
     StepFinished,
-    StepOutput,
     StepRecord,
-    StepStarted,
-    Stream,
     apply_event,
 )
 from dagtasks.model.values import JSON, RunState, StepState
-from dagtasks.outbound import OutboundClient, OutboundError
+from dagtasks.outbound import OutboundClient
 from dagtasks.planning import resolve as rules
-from dagtasks.planning.plan import ApiRequest, CallRequest, ExecRequest, Plan, PlanStep, Request, needs_engine
+from dagtasks.planning.plan import CallRequest, Plan, PlanStep, needs_engine
 from dagtasks.settings import EngineSettings
-
-Listener = Callable[[RunEvent], None]
 
 WORST_FIRST = (StepState.CANCELLED, StepState.TIMED_OUT, StepState.ERRORED, StepState.FAILED)
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-CANCELLED = Failure("cancelled", "the run was cancelled")
-OUT_OF_TIME = Failure("run_timeout", "the time of the run was over")
+BEAT_SECONDS = 30.0
+CLEANUP_SECONDS = 300.0
+"""How long `finally` may take when the run was cancelled, or its time is over."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
-    """What a run needs from outside. `now` gives aware times, `make_id` the id of a run that begins then."""
+class Job:
+    """A run to carry out. `record` is what is known before, every step pending, or how far it got earlier."""
 
-    executor: Executor
-    client: OutboundClient
-    listeners: tuple[Listener, ...]
-    now: Callable[[], datetime]
-    make_id: Callable[[datetime], str]
+    plan: Plan
+    record: RunRecord
+    earlier: Earlier = field(default_factory=Earlier)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a run shares with its children: places for running steps, and the end of its time (of the loop's clock).
-
-    Places are taken from the inner run to the outer, so nobody waits in a circle.
-    """
-
-    places: tuple[asyncio.Semaphore, ...] = ()
-    deadline: float | None = None
-
-    def within(self, max_parallel: int | None, timeout: float | None) -> Limits:
-        """These limits, and those of a part of the run."""
-        own = (asyncio.Semaphore(max_parallel),) if max_parallel else ()
-        ends = [self.deadline, asyncio.get_running_loop().time() + timeout if timeout else None]
-        return Limits((*own, *self.places), min((end for end in ends if end is not None), default=None))
-
-
-def run_plan(
-    plan: Plan,
-    record: RunRecord,
-    executor: Executor,
-    settings: EngineSettings,
-    *,
-    listeners: Iterable[Listener],
-    now: Callable[[], datetime],
-    make_id: Callable[[datetime], str],
-    allow_hosts: Iterable[str] = (),
-) -> RunRecord:
+def run_plan(job: Job, executor: Executor, settings: EngineSettings, desk: Desk) -> RunRecord:
     """Run the plan to its end and return the record with all that happened; blocks meanwhile.
 
-    `record` is what is known before, every step pending. In the main thread ^C, SIGTERM and SIGHUP cancel the run.
+    In the main thread ^C, SIGTERM and SIGHUP cancel the run; a second one leaves out what `finally` would do.
+    Where nothing but approvals is left and the desk does not wait, the record is returned as `waiting`.
     Raises `EngineUnavailable` when the engine does not answer; nothing was started then, and no event sent.
     """
 
     async def run_it() -> RunRecord:
         async with AsyncExitStack() as opened:
-            if needs_engine(plan):
+            if needs_engine(job.plan):
                 await opened.enter_async_context(executor)
-            client = await opened.enter_async_context(OutboundClient(allow_hosts))
+            client = await opened.enter_async_context(OutboundClient(desk.allow_hosts))
+            beating = asyncio.create_task(_beat(desk, job.record.id))
+            opened.callback(beating.cancel)
             with _cancelled_by_signals():
-                tools = Tools(executor, client, tuple(listeners), now, make_id)
-                return await run(plan, record, tools, settings)
+                return await run(job, Tools(executor, client, desk, make_secrecy(job.plan, desk)), settings)
 
     return asyncio.run(run_it())
 
 
-async def run(plan: Plan, record: RunRecord, tools: Tools, settings: EngineSettings) -> RunRecord:
+async def _beat(desk: Desk, run: str) -> None:
+    while True:
+        await asyncio.sleep(BEAT_SECONDS)
+        desk.beat(run)
+
+
+async def run(job: Job, tools: Tools, settings: EngineSettings) -> RunRecord:
     """The record of the run after its end.
 
     Cancelling the task that awaits this cancels the run: the record is returned all the same, once nothing of the run
     is left. An exception of a listener or a fault of ours ends the run's steps and comes through.
     """
+    plan = job.plan
     limits = Limits().within(plan.max_parallel or settings.max_parallel, plan.timeout or settings.timeout)
-    return await _Run(plan, record, tools, limits).perform()
+    return await _Run(job, tools, limits).perform()
 
 
-def to_timestamp(moment: datetime) -> str:
-    """The time as records have it: UTC with milliseconds, `2026-11-23T18:45:00.000+00:00`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
+def make_secrecy(plan: Plan, desk: Desk) -> Secrecy:
+    """What keeps the secrets and the sensitive parameters of a run out of its events."""
+    params: Any = plan.scope.get("params") or {}
+    secrecy = Secrecy(desk.secrets.values())
+    for name in plan.sensitive:
+        secrecy.learn(params.get(name))
+    return secrecy
 
 
 @contextmanager
@@ -133,60 +127,102 @@ def _cancelled_by_signals() -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-@dataclass(slots=True)
-class _Attempt:
-    """One try of one step. `started` is of the loop's clock, None before it began; `record` grows as it goes on."""
-
-    step: PlanStep
-    record: StepRecord
-    started: float | None = None
-    printed: Mapping[Stream, Capture] = field(default_factory=lambda: {"stdout": Capture(), "stderr": Capture()})
-
-    def stopped(self, state: StepState, error: Failure) -> StepRecord:
-        """The result when it was broken off, or never began."""
-        if self.started is None:
-            return results.not_run(self.step, StepState.OMITTED, error)
-        printed = {stream: kept.data for stream, kept in self.printed.items()}
-        return replace(results.with_output(self.record, printed), state=state, error=error)
-
-
 class _Run:
-    """One run that goes on; each of its steps is a task."""
+    """One run that goes on; each of its steps is a task. `on_waiting` is told when it waits, and when it goes on."""
 
-    def __init__(self, plan: Plan, record: RunRecord, tools: Tools, limits: Limits) -> None:
-        self.plan = plan
-        self.record = record
+    def __init__(
+        self, job: Job, tools: Tools, limits: Limits, *, on_waiting: Callable[[bool], None] = lambda waits: None
+    ) -> None:
+        self.plan = job.plan
+        self.record = job.record
+        self.earlier = job.earlier
         self.tools = tools
         self.limits = limits
-        self.steps = {step.name: step for step in plan.steps}
+        self.on_waiting = on_waiting
+        self.steps = {step.name: step for step in self.plan.all_steps}
         self.results: dict[str, StepRecord] = {}
+        self.reused: set[str] = set()
         self.omitted_by_failure: set[str] = set()
         self.scope_of_steps: dict[str, JSON] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.ended: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()
-        self.is_cancelled = False
+        self.parked: set[str] = set()
+        self.waiting: set[str] = set()
+        self.busy: set[str] = set()
+        self.is_cleaning = False
+        self.is_cancelled = job.earlier.is_cancelled
+        self.is_killed = False
         self.is_out_of_time = False
 
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.record.id
+
+    # -- the whole run -------------------------------------------------------------------------------------------
+
     async def perform(self) -> RunRecord:
-        """Run all steps; the record at the end."""
+        """Run all steps; the record at the end, or when nothing but approvals is left to wait for."""
         started = self.clock()
-        self.emit(RunStarted(self.record.id, self.record))
+        self.emit_start()
         try:
-            status, error = await self.perform_wanted()
+            async with self.turn():
+                status, error = await self.perform_wanted()
+        except StepError as refused:
+            status, error = self.status_without_turn(), Failure(refused.code, refused.message)
         finally:
             await self.stop_tasks()
-        outputs = {} if status is RunState.SKIPPED else rules.run_outputs(self.plan, self.scope())
-        self.emit(RunFinished(self.record.id, status, self.clock() - started, outputs, error))
+        if self.parked:
+            self.tell_waiting(waits=True)
+            return self.record
+        outputs = {} if status is RunState.SKIPPED else rules.run_outputs(self.plan, self.around({}))
+        self.emit(RunFinished(self.id, status, self.clock() - started, outputs, error))
         return self.record
+
+    def status_without_turn(self) -> RunState:
+        """How a run ends whose turn never came."""
+        return RunState.CANCELLED if self.is_cancelled else RunState.FAILED
+
+    def emit_start(self) -> None:
+        """Tell that the run begins, or goes on in this process."""
+        if self.earlier.continues:
+            self.emit_status(RunState.CANCELLING if self.is_cancelled else RunState.RUNNING, self.record.process)
+        else:
+            self.emit(RunStarted(self.id, self.record))
+
+    def emit_status(self, status: RunState, process: Mapping[str, JSON] | None = None) -> None:
+        """Tell how the run stands between its beginning and its end."""
+        self.emit(RunChanged(self.id, status, to_timestamp(self.tools.desk.now()), process))
+
+    @asynccontextmanager
+    async def turn(self) -> Any:
+        """Wait for the run's turn in its concurrency group."""
+        if self.plan.concurrency is None:
+            yield
+            return
+        try:
+            name = rules.group_name(self.plan.concurrency, self.around({}))
+        except EvaluationError as error:
+            raise StepError("expression", f"concurrency.group: {error.message}") from None
+        try:
+            async with take_turn(self.tools.desk, name, self.plan.concurrency, lambda _: self.tell_waiting(waits=True)):
+                self.tell_waiting(waits=False)
+                yield
+        except asyncio.CancelledError:
+            self.is_cancelled = True
+            raise StepError("cancelled", CANCELLED.message) from None
 
     async def perform_wanted(self) -> tuple[RunState, Failure | None]:
         """Run the steps unless the plan's own condition says no."""
         try:
-            if not rules.is_wanted(self.plan.condition, self.scope(), success=True, failure=False, cancelled=False):
+            if not rules.is_wanted(self.plan.condition, self.around({}), success=True, failure=False, cancelled=False):
                 return RunState.SKIPPED, None
+            self.limits.counter.add(len(self.steps))
         except EvaluationError as error:
             return RunState.ERRORED, Failure("expression", f"if: {error.message}")
         await self.perform_steps()
+        if not self.parked:
+            await self.clean_up()
         return self.status(), self.first_error()
 
     async def perform_steps(self) -> None:
@@ -198,10 +234,32 @@ class _Run:
                 dependants[name].append(step)
         self.start(step for step in self.plan.steps if not step.depends_on)
         while self.tasks:
-            following = dependants[await self.next_ended()]
+            name = await self.next_ended()
+            following = [] if name in self.parked else dependants[name]
             for step in following:
                 waiting[step.name] -= 1
             self.start(step for step in following if not waiting[step.name])
+        if self.is_cancelled:
+            self.give_up_parked()
+
+    def give_up_parked(self) -> None:
+        """Of a run that was cancelled nothing waits any more."""
+        for step in self.plan.steps:
+            if step.name not in self.results:
+                self.note(results.not_run(StepRecord(step.name), StepState.OMITTED, CANCELLED))
+        self.parked.clear()
+
+    async def clean_up(self) -> None:
+        """Do what `finally` says, one after the other, whatever happened before."""
+        if not self.plan.finally_:
+            return
+        self.is_cleaning = True
+        if self.is_cancelled or self.is_out_of_time:
+            self.limits = self.limits.for_cleanup(CLEANUP_SECONDS)
+        for step in self.plan.finally_:
+            self.start([step])
+            while self.tasks:
+                await self.next_ended()
 
     def start(self, steps: Iterable[PlanStep]) -> None:
         """Give each step a task of its own."""
@@ -223,8 +281,15 @@ class _Run:
             return task.get_name()
 
     def cancel(self) -> None:
-        """End what runs, and start nothing more."""
-        self.is_cancelled = True
+        """End what runs, and start nothing more but `finally`; the second time, that neither."""
+        if self.is_cancelled:
+            self.is_killed = True
+        else:
+            self.is_cancelled = True
+            self.emit_status(RunState.CANCELLING)
+        if self.is_cleaning and not self.is_killed:
+            self.limits = self.limits.for_cleanup(CLEANUP_SECONDS)
+            return
         for task in self.tasks:
             task.cancel()
 
@@ -234,6 +299,43 @@ class _Run:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
+    # -- steps ---------------------------------------------------------------------------------------------------
+
+    async def perform_step(self, step: PlanStep) -> None:
+        """Take the result of before, or carry the step out."""
+        if result := self.find_reusable(step):
+            self.reused.add(step.name)
+            self.note(result)
+            return
+        self.busy.add(step.name)
+        try:
+            if step.loop:
+                await LoopRun(self, self.tools, step, self.earlier).perform(self.note)
+            else:
+                await StepRun(self, self.tools, step, old=self.earlier.records.get(step.name)).perform(self.note)
+        except Parked:
+            self.parked.add(step.name)
+        self.busy.discard(step.name)
+        self.tell_whether_waiting()
+
+    def find_reusable(self, step: PlanStep) -> StepRecord | None:
+        """The result of an earlier run, when it still holds."""
+        old = self.earlier.results.get(step.name)
+        if old is None or not self.reused.issuperset(step.depends_on):
+            return None
+        if self.earlier.checks_inputs and old.inputs != self.find_inputs(step):
+            return None
+        return self.earlier.reuse(old)
+
+    def find_inputs(self, step: PlanStep) -> str | None:
+        """What the step would be asked to do now, as a digest; None where that cannot be said."""
+        if step.loop or step.kind == "approval":
+            return None
+        try:
+            return results.digest_of(rules.resolve(step, self.plan, self.around({}), 1))
+        except EvaluationError:
+            return None
+
     def note(self, result: StepRecord) -> None:
         """Take in how a step ended."""
         step = self.steps[result.name]
@@ -241,128 +343,101 @@ class _Run:
         final = replace(result, conclusion=StepState.SUCCEEDED if tolerated else result.state)
         self.results[step.name] = final
         self.scope_of_steps[step.name] = results.scope_of(step, final)
-        self.emit(StepFinished(self.record.id, final))
+        if not (self.earlier.continues and step.name in self.reused):
+            self.emit(StepFinished(self.id, final))
 
-    async def perform_step(self, step: PlanStep) -> None:
-        """Carry out the step when there is a place for it, and not at all when it is not wanted then.
+    def note_waiting(self, name: str, *, waits: bool) -> None:
+        """Take in that a step waits, or goes on; the run waits when all that is under way does."""
+        (self.waiting.add if waits else self.waiting.discard)(name)
+        self.tell_whether_waiting()
 
-        The place is left only after the result is noted: who gets it next has to know of a failure.
-        """
-        attempt = _Attempt(step, StepRecord(step.name, attempts=1))
-        async with AsyncExitStack() as held:
-            result = await self.perform_in_time(attempt, held)
-            if attempt.started is not None:
-                result = replace(result, duration=self.clock() - attempt.started)
-            self.note(result)
+    def tell_whether_waiting(self) -> None:
+        """Tell whether all that is under way waits."""
+        self.tell_waiting(waits=bool(self.waiting) and {_owner(one) for one in self.waiting} >= self.busy)
 
-    async def perform_in_time(self, attempt: _Attempt, held: AsyncExitStack) -> StepRecord:
-        """How the attempt ended, within the time of the run; the places it needs are entered into `held`."""
-        calls = attempt.step.kind == "workflow"  # a child keeps to the time by itself, and its steps need the places
-        try:
-            async with asyncio.timeout_at(None if calls else self.limits.deadline):
-                for places in () if calls else self.limits.places:
-                    await held.enter_async_context(places)
-                return self.judge(attempt.step) or await self.perform_attempt(attempt)
-        except TimeoutError:
-            self.is_out_of_time = True
-            return attempt.stopped(StepState.TIMED_OUT, OUT_OF_TIME)
-        except asyncio.CancelledError:
-            return attempt.stopped(StepState.CANCELLED, CANCELLED)
+    def tell_waiting(self, *, waits: bool) -> None:
+        """Tell it when that is new."""
+        status = RunState.WAITING if waits else RunState.RUNNING
+        if self.record.status in (RunState.WAITING, RunState.RUNNING) and self.record.status is not status:
+            self.emit_status(status)
+            self.on_waiting(waits)
 
-    async def perform_attempt(self, attempt: _Attempt) -> StepRecord:
-        """How the attempt ended, within the time of the step; what could not be carried out at all is `errored`."""
-        step = attempt.step
-        attempt.started = self.clock()
-        attempt.record = replace(attempt.record, started_at=to_timestamp(self.tools.now()))
-        self.emit(StepStarted(self.record.id, step.name, attempt.record.attempts, attempt.record.started_at or ""))
-        try:
-            async with asyncio.timeout(None if step.kind == "workflow" else step.timeout):
-                return await self.perform_request(attempt, self.request_of(attempt))
-        except TimeoutError:
-            message = f"it did not end within {step.timeout:g} seconds"
-            return attempt.stopped(StepState.TIMED_OUT, Failure("timeout", message))
-        except (StepError, OutboundError) as error:
-            return attempt.stopped(StepState.ERRORED, Failure(error.code, error.message))
+    def note_out_of_time(self) -> None:
+        """Take in that the run's time is over."""
+        self.is_out_of_time = self.is_out_of_time or not self.is_cleaning
 
-    def request_of(self, attempt: _Attempt) -> Request:
-        """What the step asks for, all values known."""
-        try:
-            return rules.resolve(attempt.step, self.plan, self.scope(), attempt.record.attempts)
-        except EvaluationError as error:
-            raise StepError("expression", error.message) from None
-
-    async def perform_request(self, attempt: _Attempt, request: Request) -> StepRecord:
-        """How the request ended."""
-        match request:
-            case ExecRequest():
-                result = await self.tools.executor.execute(request, self.sink(attempt))
-                return results.of_process(attempt.step, attempt.record, request, result)
-            case ApiRequest():
-                answer = await http.call(request, self.tools.client, self.holds)
-                self.sink(attempt)("stdout", answer.body.encode())
-                return results.of_answer(attempt.step, attempt.record, answer)
-            case CallRequest():
-                return await self.perform_call(attempt, request)
-
-    def sink(self, attempt: _Attempt) -> OutputSink:
-        """Where output goes: to the listeners; the beginning of it is kept for the record."""
-
-        def take(stream: Stream, data: bytes) -> None:
-            attempt.printed[stream].add(data)
-            self.emit(StepOutput(self.record.id, attempt.step.name, attempt.record.attempts, stream, data))
-
-        return take
-
-    def holds(self, condition: str, response: Mapping[str, JSON]) -> bool:
-        """Whether a condition on a response holds."""
-        try:
-            return rules.holds(condition, self.scope(), response)
-        except EvaluationError as error:
-            raise StepError("expression", f"success_condition: {error.message}") from None
-
-    async def perform_call(self, attempt: _Attempt, request: CallRequest) -> StepRecord:
+    async def perform_call(self, record: StepRecord, request: CallRequest, old: StepRecord | None) -> StepRecord:
         """How a child run ended. It has a record and steps of its own, and shares the limits of this run."""
         try:
             plan = rules.child_plan(self.plan, request)
         except (DagtasksError, EvaluationError) as error:
             raise StepError("parameters", error.message) from None
-        limits = self.limits.within(None, request.timeout).within(plan.max_parallel, plan.timeout)
-        record = _child_record(plan, self.record, self.tools)
-        attempt.record = replace(attempt.record, child=record.id)
-        child = await _Run(plan, record, self.tools, limits).perform()
-        if child.status is RunState.TIMED_OUT and self.is_over():
-            self.is_out_of_time = True
-        return results.of_child(attempt.record, child)
+        if missing := set(plan.secrets) - set(request.secrets):
+            raise StepError("secret_missing", f"the template wants {min(missing)}, which was not handed down to it")
+        job = self.find_child(plan, old)
+        child_id = job.record.id
 
-    def judge(self, step: PlanStep) -> StepRecord | None:
+        def on_waiting(waits: bool) -> None:  # noqa: FBT001 - it is what happened, and no option
+            state = StepState.WAITING if waits else StepState.RUNNING
+            reason = Failure("approval", f"run {child_id} waits") if waits else None
+            self.emit(StepChanged(self.id, record.name, state, to_timestamp(self.tools.desk.now()), reason, child_id))
+            self.note_waiting(record.name, waits=waits)
+
+        limits = self.limits.within(None, request.timeout).within(plan.max_parallel, plan.timeout)
+        child = _Run(job, self.tools, limits, on_waiting=on_waiting)
+        done = await child.perform()
+        if child.parked:
+            raise Parked
+        if done.status is RunState.TIMED_OUT and self.limits.deadline.is_over():
+            self.note_out_of_time()
+        return results.of_child(replace(record, child=done.id), done)
+
+    def find_child(self, plan: Plan, old: StepRecord | None) -> Job:
+        """The child run to carry out: the one that waited, one that takes over what the last one did, or a new one."""
+        before = self.tools.desk.find_record(old.child) if old and old.child else None
+        if before and self.earlier.continues and not before.status.is_final:
+            record = replace(before, process=self.record.process)
+            return Job(plan, record, replace(make_earlier(before, plan), continues=True))
+        fresh = _child_record(plan, self.record, self.tools.desk)
+        if before is None or self.earlier.continues:
+            return Job(plan, fresh)
+        return Job(plan, replace(fresh, retry_of=before.id), make_earlier(before, plan))
+
+    def judge(self, step: PlanStep, extra: Mapping[str, JSON], *, asks_condition: bool = True) -> StepRecord | None:
         """The result of a step that is not to run, or None when it is to run."""
-        if self.is_cancelled:
-            return results.not_run(step, StepState.OMITTED, CANCELLED)
-        if self.is_over():
-            self.is_out_of_time = True
-            return results.not_run(step, StepState.OMITTED, OUT_OF_TIME)
+        record = StepRecord(step.name)
+        if self.is_killed or (self.is_cancelled and not self.is_cleaning):
+            return results.not_run(record, StepState.OMITTED, CANCELLED)
+        if self.limits.deadline.is_over():
+            self.note_out_of_time()
+            return results.not_run(record, StepState.OMITTED, OUT_OF_TIME)
         cause = self.cause_to_omit(step)
-        failure = any(self.has_failed(name) for name in step.depends_on)
         try:
-            wanted = rules.is_wanted(step.condition, self.scope(), success=not cause, failure=failure, cancelled=False)
+            wanted = self.is_wanted(step, extra, cause) if asks_condition else not cause
         except EvaluationError as error:
-            return results.not_run(step, StepState.ERRORED, Failure("expression", f"if: {error.message}"))
+            return results.not_run(record, StepState.ERRORED, Failure("expression", f"if: {error.message}"))
         if wanted:
             return None
-        if not cause:
+        if not cause or self.is_cleaning:
             return StepRecord(step.name, state=StepState.SKIPPED)
         self.omitted_by_failure.add(step.name)
-        return results.not_run(step, StepState.OMITTED, Failure("not_reached", cause))
+        return results.not_run(record, StepState.OMITTED, Failure("not_reached", cause))
 
-    def is_over(self) -> bool:
-        """Whether the time of the run is over."""
-        return self.limits.deadline is not None and self.clock() >= self.limits.deadline
+    def is_wanted(self, step: PlanStep, extra: Mapping[str, JSON], cause: str) -> bool:
+        """Whether the step's condition holds. A step of `finally` without one always runs."""
+        if self.is_cleaning:
+            failed = bool(self.failed_steps()) or self.is_out_of_time
+            success = step.condition is None or not (failed or self.is_cancelled)
+            around = self.around(extra)
+            return rules.is_wanted(step.condition, around, success=success, failure=failed, cancelled=self.is_cancelled)
+        failure = any(self.has_failed(name) for name in step.depends_on)
+        return rules.is_wanted(step.condition, self.around(extra), success=not cause, failure=failure, cancelled=False)
 
     def cause_to_omit(self, step: PlanStep) -> str:
         """Why `success()` is false for the step; empty when it is true."""
         fine = (StepState.SUCCEEDED, StepState.SKIPPED)
         bad = [name for name in step.depends_on if self.results[name].conclusion not in fine]
-        if not bad and self.plan.fail_fast:
+        if not bad and self.plan.fail_fast and not self.is_cleaning:
             bad = self.failed_steps()
         return f"step {bad[0]} is {self.results[bad[0]].state}" if bad else ""
 
@@ -371,11 +446,13 @@ class _Run:
         return self.results[name].state.is_bad or name in self.omitted_by_failure
 
     def failed_steps(self) -> list[str]:
-        """The steps whose failure is the run's."""
+        """The steps whose failure is the run's, those of `finally` after the others."""
         return [name for name, result in self.results.items() if result.conclusion and result.conclusion.is_bad]
 
-    def scope(self) -> dict[str, JSON]:
-        """What expressions see now."""
+    # -- what is known -------------------------------------------------------------------------------------------
+
+    def around(self, extra: Mapping[str, JSON]) -> rules.Around:
+        """What expressions see now, and beside it what an item sees."""
         known: Any = self.plan.scope.get("run") or {}
         failed = self.failed_steps()
         now: dict[str, JSON] = {
@@ -383,20 +460,24 @@ class _Run:
             "trigger": self.record.trigger,
             "actor": self.record.actor,
             "started_at": self.record.started_at,
-            "status": str(self.status() if failed else self.record.status),
+            "status": str(self.status() if failed or self.is_cleaning else self.record.status),
             "failed_steps": list[JSON](failed),
             "attempt": 1,
         }
-        return {**self.plan.scope, "steps": self.scope_of_steps, "run": {**known, **now}}
+        secrets: dict[str, JSON] = {name: self.tools.desk.secrets.get(name) for name in self.plan.secrets}
+        scope = {"trigger": {}, **self.plan.scope, "steps": self.scope_of_steps, "run": {**known, **now}}
+        return rules.Around({**scope, "secrets": secrets, **extra}, self.tools.desk.functions, self.tools.desk.places)
 
     def status(self) -> RunState:
-        """How the run stands by what has ended, worst first."""
+        """How the run stands by what has ended, worst first; `finally` cannot make it better."""
         if self.is_cancelled:
             return RunState.CANCELLED
         if self.is_out_of_time:
             return RunState.TIMED_OUT
-        conclusions = {result.conclusion for result in self.results.values()}
-        return next((RunState(state) for state in WORST_FIRST if state in conclusions), RunState.SUCCEEDED)
+        if worst := _worst(self.results[step.name] for step in self.plan.steps if step.name in self.results):
+            return worst
+        cleaned = _worst(self.results[step.name] for step in self.plan.finally_ if step.name in self.results)
+        return RunState.FAILED if cleaned else RunState.SUCCEEDED
 
     def first_error(self) -> Failure | None:
         """What the run's own result is due to."""
@@ -408,27 +489,53 @@ class _Run:
         return next((Failure(error.code, f"step {name}: {error.message}") for name, error in errors if error), None)
 
     def emit(self, event: RunEvent) -> None:
-        """Tell everybody."""
-        self.record = apply_event(self.record, event)
-        for listener in self.tools.listeners:
-            listener(event)
+        """Tell everybody, without secrets."""
+        for masked in self.tools.secrecy.mask(event):
+            self.record = apply_event(self.record, masked)
+            for listener in self.tools.desk.listeners:
+                listener(masked)
 
     def clock(self) -> float:
         """Seconds of a clock that only goes forward."""
         return asyncio.get_running_loop().time()
 
 
-def _child_record(plan: Plan, parent: RunRecord, tools: Tools) -> RunRecord:
-    now = tools.now()
+def make_earlier(before: RunRecord, plan: Plan) -> Earlier:
+    """What can be taken from a run: of one that still waits all that has ended, else what succeeded and is whole."""
+    ended = {step.name: step for step in before.steps if step.conclusion is not None}
+    if not before.status.is_final:
+        return Earlier(before.id, ended, {step.name: step for step in before.steps})
+    hidden = {step.name for step in plan.steps if any(spec.sensitive for spec in step.outputs.values())}
+    whole = {
+        name: step
+        for name, step in ended.items()
+        if step.state is StepState.SUCCEEDED and not step.is_cut and name not in hidden
+    }
+    cleanup = {step.name for step in plan.finally_}
+    results_ = {name: step for name, step in whole.items() if name not in cleanup}
+    return Earlier(before.id, results_, {step.name: step for step in before.steps})
+
+
+def _worst(ended: Iterable[StepRecord]) -> RunState | None:
+    conclusions = {result.conclusion for result in ended}
+    return next((RunState(state) for state in WORST_FIRST if state in conclusions), None)
+
+
+def _owner(name: str) -> str:
+    return name.partition("[")[0]
+
+
+def _child_record(plan: Plan, parent: RunRecord, desk: Desk) -> RunRecord:
+    now = desk.now()
     template = plan.template
     return replace(
         parent,
-        id=tools.make_id(now),
+        id=desk.make_id(now),
         parent=parent.id,
         template={"name": template.name, "version": template.version, "blob": template.blob},
         parameters=plan.parameters,
         started_at=to_timestamp(now),
-        steps=tuple(StepRecord(step.name) for step in plan.steps),
+        steps=tuple(StepRecord(step.name) for step in plan.all_steps),
         status=RunState.RUNNING,
         warnings=0,
         children=(),

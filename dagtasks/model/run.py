@@ -24,6 +24,10 @@ class StepRecord:
     """How one step of a run went. `duration` is in seconds; `output` is stdout without trailing newlines.
 
     `output` and `stderr` are None when they are too big to be read. `response` holds status_code and headers (api).
+    A step that loops has a record for each of its items, called `name[0]`, `name[1]` ...; `item` is then its item.
+    `artifacts` are digests. `inputs` is a digest of what the step was asked to do. `reused_from` is the run whose
+    result this is, `approval` what is asked, and who decided what (approved, by, at, reason). `is_cut`: outputs are
+    not whole, as in records in Git.
     """
 
     name: str
@@ -41,11 +45,19 @@ class StepRecord:
     cached: bool = False
     image: str | None = None
     child: str | None = None
+    item: JSON = None
+    items: tuple[StepRecord, ...] = ()
+    artifacts: Mapping[str, JSON] = field(default_factory=dict)
+    approval: Mapping[str, JSON] | None = None
+    inputs: str | None = None
+    reused_from: str | None = None
+    is_cut: bool = False
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The record that `to_json` wrote; keys of newer versions are left out."""
         known = {f.name: data[f.name] for f in fields(cls) if f.name in data}
+        known["items"] = tuple(cls.from_json(item) for item in known.get("items", ()))
         known["state"] = StepState(known["state"])
         known["conclusion"] = StepState(known["conclusion"]) if known.get("conclusion") else None
         known["error"] = Failure(**known["error"]) if known.get("error") else None
@@ -99,9 +111,28 @@ class RunRecord:
         """The record as JSON values, as `run --json`, `runs show --json` and the API show it."""
         return asdict(self)
 
+    @property
+    def parts(self) -> tuple[StepRecord, ...]:
+        """The records of all steps, each followed by those of its items."""
+        return tuple(part for step in self.steps for part in (step, *step.items))
+
     def step(self, name: str) -> StepRecord | None:
-        """The record of the step of that name."""
-        return next((step for step in self.steps if step.name == name), None)
+        """The record of the step, or of the item of a step (`name[0]`), of that name."""
+        parent = item_of(name)
+        owner = next((step for step in self.steps if step.name == (parent or name)), None)
+        if owner is None or parent is None:
+            return owner
+        return next((item for item in owner.items if item.name == name), None)
+
+
+def item_name(step: str, index: int) -> str:
+    """What an item of a step that loops is called. No step can be called so."""
+    return f"{step}[{index}]"
+
+
+def item_of(name: str) -> str | None:
+    """The step whose item is called so; None for a step."""
+    return name.partition("[")[0] if name.endswith("]") else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +151,33 @@ class StepStarted:
     step: str
     attempt: int
     at: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepChanged:
+    """A step waits: for an approval or its turn (`waiting`), or for its next try (`retry_wait`).
+
+    `reason` says for what, or why the last try failed; `child` is the run that the step waits for, `asks` what an
+    approval asks: message, approvers, parameters (specs).
+    """
+
+    run: str
+    step: str
+    state: StepState
+    at: str
+    reason: Failure | None = None
+    child: str | None = None
+    asks: Mapping[str, JSON] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunChanged:
+    """A run waits, is being cancelled, or goes on; then `process` is the one that carries it on."""
+
+    run: str
+    status: RunState
+    at: str
+    process: Mapping[str, JSON] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +210,26 @@ class RunFinished:
     error: Failure | None = None
 
 
-RunEvent = RunStarted | StepStarted | StepOutput | StepFinished | RunFinished
+RunEvent = RunStarted | RunChanged | StepStarted | StepChanged | StepOutput | StepFinished | RunFinished
+
+
+EVENT_TYPES: Mapping[type[RunEvent], str] = {
+    RunStarted: "run.started",
+    RunChanged: "run.changed",
+    StepStarted: "step.started",
+    StepChanged: "step.changed",
+    StepOutput: "step.output",
+    StepFinished: "step.finished",
+    RunFinished: "run.finished",
+}
+
+
+def event_to_json(event: RunEvent) -> dict[str, Any]:
+    """The event as JSON values, with its `type`; output as text."""
+    values = asdict(event)
+    if isinstance(event, StepOutput):
+        values["data"] = event.data.decode("utf-8", "replace")
+    return {"type": EVENT_TYPES[type(event)], **values}
 
 
 def apply_event(record: RunRecord, event: RunEvent) -> RunRecord:
@@ -160,19 +237,18 @@ def apply_event(record: RunRecord, event: RunEvent) -> RunRecord:
     match event:
         case RunStarted():
             return event.record
+        case RunChanged() if not record.status.is_final:
+            return replace(record, status=event.status, process=event.process or record.process)
         case StepStarted():
-            running = replace(
-                record.step(event.step) or StepRecord(event.step),
-                state=StepState.RUNNING,
-                attempts=event.attempt,
-                started_at=event.at,
-            )
+            step = record.step(event.step) or StepRecord(event.step)
+            running = replace(step, state=StepState.RUNNING, attempts=event.attempt, started_at=event.at)
             return _with_step(record, running)
+        case StepChanged():
+            step = record.step(event.step) or StepRecord(event.step)
+            child, asks = event.child or step.child, event.asks or step.approval
+            return _with_step(record, replace(step, state=event.state, error=event.reason, child=child, approval=asks))
         case StepFinished():
-            tolerated = event.result.state.is_bad and event.result.conclusion is StepState.SUCCEEDED
-            children = (*record.children, event.result.child) if event.result.child else record.children
-            after = replace(record, warnings=record.warnings + tolerated, children=children)
-            return _with_step(after, event.result)
+            return _with_result(record, event.result)
         case RunFinished() if not record.status.is_final:
             return replace(
                 record,
@@ -185,7 +261,26 @@ def apply_event(record: RunRecord, event: RunEvent) -> RunRecord:
             return record
 
 
+def _with_result(record: RunRecord, result: StepRecord) -> RunRecord:
+    """The record after a step has ended. A result that brings its items (of a run before) keeps them."""
+    before = record.step(result.name)
+    whole = replace(result, items=result.items or (before.items if before else ()))
+    tolerated = item_of(result.name) is None and result.state.is_bad and result.conclusion is StepState.SUCCEEDED
+    child = result.child if result.child and result.reused_from is None else None
+    children = record.children if child in (None, *record.children) else (*record.children, str(child))
+    return _with_step(replace(record, warnings=record.warnings + tolerated, children=children), whole)
+
+
 def _with_step(record: RunRecord, step: StepRecord) -> RunRecord:
-    if record.step(step.name) is None:
-        return replace(record, steps=(*record.steps, step))
-    return replace(record, steps=tuple(step if old.name == step.name else old for old in record.steps))
+    parent = item_of(step.name)
+    if parent is None:
+        return replace(record, steps=_put(record.steps, step))
+    owner = record.step(parent) or StepRecord(parent)
+    return replace(record, steps=_put(record.steps, replace(owner, items=_put(owner.items, step))))
+
+
+def _put(steps: tuple[StepRecord, ...], step: StepRecord) -> tuple[StepRecord, ...]:
+    """The steps with this one instead of the one of its name, or at the end."""
+    if all(old.name != step.name for old in steps):
+        return (*steps, step)
+    return tuple(step if old.name == step.name else old for old in steps)

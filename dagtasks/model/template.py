@@ -66,15 +66,9 @@ DEFAULT_INTERPRETER = ("sh", "-e")
 
 NOT_YET = {
     "secrets",
-    "finally",
-    "concurrency",
     "updates",
-    "foreach",
-    "matrix",
-    "retry",
     "cache",
     "artifacts",
-    "approval",
     "mounts",
     "export",
     "services",

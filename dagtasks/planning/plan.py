@@ -158,7 +158,7 @@ class Plan:
     secrets: tuple[str, ...] = ()
     sensitive: tuple[str, ...] = ()
     concurrency: GroupSpec | None = None
-    updates: Mapping[str, Mapping[str, JSON]] = field(default_factory=dict)
+    updates: Mapping[str, Mapping[str, Input]] = field(default_factory=dict)
 
     @property
     def all_steps(self) -> tuple[PlanStep, ...]:
@@ -241,7 +241,7 @@ class ExecRequest:
     exports: tuple[str, ...] = ()
     collect_to: str | None = None
     network: Literal["default", "none"] = "default"
-    pull: Literal["always", "missing", "never"] = "missing"
+    pull: Literal["always", "missing", "never"] | None = None
     privileged: bool = False
     on_host: bool = False
     cache: bool = False
@@ -249,7 +249,10 @@ class ExecRequest:
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
-    """An HTTP request to make, all values known. `timeout` is in seconds, `max_response` in bytes."""
+    """An HTTP request to make, all values known. `timeout` is in seconds, `max_response` in bytes.
+
+    `auth`: {bearer: token}, {basic: {user, password}} or {header: {name, value}}.
+    """
 
     step: str
     attempt: int
@@ -267,6 +270,7 @@ class ApiRequest:
     success_status: tuple[tuple[int, int], ...] = ((200, 299),)
     success_condition: str | None = None
     max_response: int = 1 << 20
+    auth: Mapping[str, JSON] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,4 +297,4 @@ class ApprovalRequest:
     silence_approves: bool = False
 
 
-Request = ExecRequest | ApiRequest | CallRequest
+Request = ExecRequest | ApiRequest | CallRequest | ApprovalRequest

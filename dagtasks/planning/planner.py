@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from dagtasks.errors import Finding, InvalidInput, Severity
+from dagtasks.language.checking import Names
 from dagtasks.language.durations import parse_duration
 from dagtasks.language.evaluation import render
 from dagtasks.language.expressions import parse_scalar
 from dagtasks.language.functions import EvaluationError
+from dagtasks.language.kinds import ANY, INTEGER
 from dagtasks.language.parameters import resolve
-from dagtasks.language.shell import bind
+from dagtasks.language.shell import DEFAULT_SHELL, bind
 from dagtasks.language.syntax import Expr, Scalar, Splice, find_calls, references
-from dagtasks.model.template import Step, Template
-from dagtasks.model.values import JSON
+from dagtasks.model.template import Concurrency, Export, Mount, Retry, Service, Step, Template, with_defaults
+from dagtasks.model.values import JSON, StepState
 from dagtasks.planning import graph
-from dagtasks.planning.plan import STEP_FOLDER, Deferred, Input, OutputSpec, Plan, PlannedTemplate, PlanStep
+from dagtasks.planning.plan import (
+    STEP_FOLDER,
+    ArtifactSpec,
+    Deferred,
+    GroupSpec,
+    Input,
+    Loop,
+    OutputSpec,
+    Plan,
+    PlannedTemplate,
+    PlanStep,
+    RetryPolicy,
+)
 from dagtasks.planning.steps import edges, find_exposed, read_steps
 from dagtasks.planning.template import names_of
 
@@ -28,6 +42,9 @@ STEP_LIMIT = 1000
 IMAGES = {"python3": "python:3.12-slim", "python": "python:3.12-slim", "node": "node:22-slim", "bash": "debian:12"}
 DEFAULT_IMAGE = "alpine:latest"
 """The image of a script that names none: one that has its interpreter."""
+
+HIDDEN = "***"
+"""What stands where the value of a sensitive parameter would."""
 
 _KNOWN_OF_RUN = {"commit", "branch", "dirty", "trigger", "actor"}
 _LATER_FUNCTIONS = {"success", "failure", "always", "cancelled", "hash_files"}
@@ -57,10 +74,13 @@ def make_plan(planned: PlannedTemplate, given: Mapping[str, JSON], around: Surro
     parameters = _parameters(planned, template, given, around.scope)
     scope: dict[str, JSON] = {**around.scope, "params": dict(parameters)}
     called = _called_templates(planned, around.find_template)
+    sensitive = tuple(name for name, spec in template.parameters.items() if spec.sensitive)
+    lowering = _Lowering(template, scope, around)
     return Plan(
         template=planned,
-        steps=tuple(_in_order(template, _Lowering(template, scope, around))),
-        parameters=parameters,
+        steps=tuple(_in_order(template, lowering)),
+        finally_=tuple(lowering.lower(step, ()) for step in template.finally_),
+        parameters={**parameters, **{name: HIDDEN for name in sensitive if parameters[name] is not None}},
         scope=scope,
         outputs={name: _deferred(output.value) for name, output in template.outputs.items()},
         templates=called,
@@ -75,7 +95,16 @@ def make_plan(planned: PlannedTemplate, given: Mapping[str, JSON], around: Surro
         branch=around.branch,
         dirty=around.dirty,
         notes=around.notes,
+        secrets=tuple(template.secrets),
+        sensitive=sensitive,
+        concurrency=lowering.group(template.concurrency),
+        updates=_updates(template),
     )
+
+
+def _updates(template: Template) -> dict[str, dict[str, Input]]:
+    when = template.updates.model_dump(exclude_defaults=True)
+    return {moment: {field: _deferred(value) for field, value in fields.items()} for moment, fields in when.items()}
 
 
 def _parameters(
@@ -110,13 +139,17 @@ def _called_templates(planned: PlannedTemplate, find: Callable[[str], PlannedTem
 
 
 def _calls(planned: PlannedTemplate) -> list[str]:
-    steps: Any = planned.data["steps"]
-    return [step["workflow"]["template"] for step in steps if step.get("workflow")]
+    return [step["workflow"]["template"] for step in _steps_of(planned) if step.get("workflow")]
+
+
+def _steps_of(planned: PlannedTemplate) -> list[Any]:
+    data: Any = with_defaults(dict(planned.data))
+    return [*data["steps"], *(data.get("finally") or ())]
 
 
 def _script_files(templates: Iterable[PlannedTemplate]) -> Iterator[str]:
     for planned in templates:
-        steps: Any = planned.data["steps"]
+        steps = _steps_of(planned)
         yield from (step["script"]["file"] for step in steps if (step.get("script") or {}).get("file"))
 
 
@@ -138,11 +171,21 @@ class _Lowering:
         self.scope = scope
         self.around = around
         self.exposed = find_exposed(template)
+        names = names_of(template)
+        loops = {"item": ANY, "item_index": INTEGER, "matrix": ANY}
+        self.names = Names({**names.kinds, **loops}, names.functions)
+        self.sensitive = {name for name, spec in template.parameters.items() if spec.sensitive}
 
     def lower(self, step: Step, needs: tuple[str, ...]) -> PlanStep:
-        kinds = {"container": self.container, "script": self.script, "api": self.api, "workflow": self.workflow}
+        kinds = {
+            "container": self.container,
+            "script": self.script,
+            "api": self.api,
+            "workflow": self.workflow,
+            "approval": self.approval,
+        }
         try:
-            inputs = kinds[step.kind](step)
+            inputs, loop, group = kinds[step.kind](step), self.loop(step), self.group(step.concurrency)
         except EvaluationError as error:
             raise InvalidInput(f"step {step.name}: {error.message}", hint=error.hint) from None
         return PlanStep(
@@ -157,13 +200,29 @@ class _Lowering:
             timeout=parse_duration(step.timeout) if step.timeout else None,
             continue_on_error=step.continue_on_error,
             outputs={name: _output_spec(spec) for name, spec in step.outputs.items()},
+            retry=_retry_policy(step.retry),
+            loop=loop,
+            concurrency=group,
+            artifacts={name: ArtifactSpec(spec.path, spec.optional) for name, spec in step.artifacts.items()},
+            cache=step.cache,
         )
+
+    def loop(self, step: Step) -> Loop | None:
+        if step.foreach is None and not step.matrix:
+            return None
+        axes = {axis: self.value(values) for axis, values in step.matrix.items()}
+        return Loop(self.value(step.foreach), axes, step.max_parallel, step.fail_fast)
+
+    def group(self, spec: Concurrency | None) -> GroupSpec | None:
+        if spec is None:
+            return None
+        return GroupSpec(self.value(spec.group), spec.limit, rejects=spec.on_conflict == "reject")
 
     def container(self, step: Step) -> dict[str, Input]:
         body = step.container
         assert body is not None  # noqa: S101 - `kind` says so
         argv, bound = self.argv(body.command, body.args, body.shell)
-        optional = {name: getattr(body, name) for name in ("workdir", "user", "platform")}
+        optional = {name: getattr(body, name) for name in ("workdir", "user", "platform", "pull")}
         return {
             "image": self.value(body.image),
             "argv": argv,
@@ -171,6 +230,36 @@ class _Lowering:
             "env": {**self.env(step, body.env), **bound},
             "success_exit_codes": tuple(body.success_exit_codes),
             **{name: self.value(value) for name, value in optional.items() if value is not None},
+            **self.files(body.mounts, body.export),
+            "services": {name: self.service(service) for name, service in body.services.items()},
+            "network": body.network,
+            "privileged": body.privileged,
+        }
+
+    def files(self, mounts: list[Mount], exports: list[Export]) -> dict[str, Input]:
+        return {
+            "mounts": tuple(self.mount(mount) for mount in mounts),
+            "exports": tuple({"from": self.value(e.from_), "to": self.value(e.to)} for e in exports),
+        }
+
+    def mount(self, mount: Mount) -> dict[str, Input]:
+        kinds = ("repo", "cache", "artifact", "secret")
+        kind, value = next((kind, getattr(mount, kind)) for kind in kinds if getattr(mount, kind) is not None)
+        return {"path": self.value(mount.path), "kind": kind, "value": self.value(value)}
+
+    def service(self, service: Service) -> dict[str, Input]:
+        argv, bound = self.argv(service.command, [], list(DEFAULT_SHELL))
+        ready = service.ready
+        probe, extra = self.argv(ready.command, [], list(DEFAULT_SHELL)) if ready else (None, {})
+        if extra:
+            raise EvaluationError("the command of `ready` takes no values in shell text", hint="write it as a list")
+        return {
+            "image": self.value(service.image),
+            "argv": argv,
+            "env": {**{name: self.value(value) for name, value in service.env.items()}, **bound},
+            "ports": tuple(service.ports),
+            "ready": ready.port if ready and ready.port else probe,
+            "ready_timeout": parse_duration(ready.timeout) if ready else None,
         }
 
     def argv(self, command: Any, args: list[Any], shell: list[str]) -> tuple[Input, dict[str, Input]]:
@@ -179,7 +268,7 @@ class _Lowering:
             return None, {}
         if isinstance(command, list):
             return tuple(self.items([*command, *args])), {}
-        bound = bind(parse_scalar(command), names_of(self.template), shell=shell)
+        bound = bind(parse_scalar(command), self.names, shell=shell)
         return (*shell, self.value(bound.source)), {name: self.value(source) for name, source in bound.env.items()}
 
     def script(self, step: Step) -> dict[str, Input]:
@@ -188,7 +277,7 @@ class _Lowering:
         source = body.source if body.source is not None else self.around.read_file(str(body.file))
         path = f"{STEP_FOLDER}/script"
         variables: dict[str, Input] = {
-            "DT_PARAMS": json.dumps(self.scope["params"], ensure_ascii=False, sort_keys=True)
+            "DT_PARAMS": json.dumps(self.shown_parameters(), ensure_ascii=False, sort_keys=True)
         }
         return {
             "image": self.value(body.image or IMAGES.get(body.interpreter[0], DEFAULT_IMAGE)),
@@ -197,7 +286,13 @@ class _Lowering:
             "env": {**self.env(step, body.env), **variables},
             "success_exit_codes": tuple(body.success_exit_codes),
             **({"workdir": self.value(body.workdir)} if body.workdir else {}),
+            **self.files(body.mounts, body.export),
+            "on_host": body.runtime == "host",
         }
+
+    def shown_parameters(self) -> dict[str, JSON]:
+        params: Any = self.scope["params"]
+        return {name: value for name, value in params.items() if name not in self.sensitive}
 
     def api(self, step: Step) -> dict[str, Input]:
         body = step.api
@@ -215,7 +310,23 @@ class _Lowering:
     def workflow(self, step: Step) -> dict[str, Input]:
         body = step.workflow
         assert body is not None  # noqa: S101 - `kind` says so
-        return {"template": body.template, "parameters": self.value(body.parameters)}
+        return {
+            "template": body.template,
+            "parameters": self.value(body.parameters),
+            "secrets": tuple(body.secrets),
+        }
+
+    def approval(self, step: Step) -> dict[str, Input]:
+        body = step.approval
+        assert body is not None  # noqa: S101 - `kind` says so
+        specs = {name: spec.model_dump(mode="json", exclude_unset=True) for name, spec in body.parameters.items()}
+        return {
+            "message": self.value(body.message),
+            "approvers": tuple(body.approvers),
+            "parameters": specs,
+            "timeout": parse_duration(body.timeout) if body.timeout else None,
+            "on_timeout": body.on_timeout,
+        }
 
     def env(self, step: Step, own: Mapping[str, Any]) -> dict[str, Input]:
         merged = {**self.template.env, **step.env, **own}
@@ -241,7 +352,7 @@ class _Lowering:
 
     def text(self, text: str) -> Input:
         scalar = parse_scalar(text)
-        if not all(_is_known(hole.expr) for hole in scalar.holes):
+        if not all(_is_known(hole.expr, self.sensitive) for hole in scalar.holes):
             return Deferred(text)
         return _frozen(render(_without_splice(scalar), self.scope))
 
@@ -259,17 +370,34 @@ def _without_splice(scalar: Scalar) -> Scalar:
     return Scalar(scalar.source, (type(whole)(whole.expr.value, whole.source, whole.start, whole.end),))
 
 
-def _is_known(expr: Expr) -> bool:
-    """Whether the expression needs nothing that only the run gives."""
+def _is_known(expr: Expr, sensitive: Collection[str]) -> bool:
+    """Whether the expression needs nothing that only the run gives; sensitive values come into no plan either."""
     if any(call.name in _LATER_FUNCTIONS for call in find_calls(expr)):
         return False
-    return all(_is_known_path(path) for path, _ in references(expr))
+    return all(_is_known_path(path, sensitive) for path, _ in references(expr))
 
 
-def _is_known_path(path: tuple[str, ...]) -> bool:
+def _is_known_path(path: tuple[str, ...], sensitive: Collection[str]) -> bool:
     if path[0] == "run":
         return len(path) > 1 and path[1] in _KNOWN_OF_RUN
+    if path[0] == "params" and sensitive:
+        return len(path) > 1 and path[1] not in sensitive
     return path[0] in ("params", "task", "project", "phase")
+
+
+def _retry_policy(retry: Retry | None) -> RetryPolicy:
+    if retry is None:
+        return RetryPolicy()
+    return RetryPolicy(
+        max_attempts=retry.max_attempts,
+        delay=parse_duration(retry.delay),
+        factor=retry.factor if retry.backoff == "exponential" else 1.0,
+        max_delay=parse_duration(retry.max_delay) if retry.max_delay else None,
+        jitter=retry.jitter,
+        max_duration=parse_duration(retry.max_duration) if retry.max_duration else None,
+        on=tuple(StepState(state) for state in retry.on) if retry.on is not None else None,
+        exit_codes=tuple(retry.exit_codes),
+    )
 
 
 def _deferred(value: Any) -> Input:
@@ -303,4 +431,5 @@ def _output_spec(spec: Any) -> OutputSpec:
         select=spec.select,
         default=spec.default,
         has_default="default" in spec.model_fields_set,
+        sensitive=spec.sensitive,
     )

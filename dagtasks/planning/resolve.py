@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Any
+import itertools
+import math
+import re
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from dagtasks.language.evaluation import Functions, evaluate, evaluate_condition, render, render_hole, render_tree
+from dagtasks.language.evaluation import (
+    NO_FUNCTIONS,
+    Functions,
+    evaluate,
+    evaluate_condition,
+    render,
+    render_hole,
+    render_tree,
+)
 from dagtasks.language.expressions import parse_condition, parse_expression, parse_scalar
 from dagtasks.language.functions import EvaluationError
 from dagtasks.language.shell import is_raw, process_text
-from dagtasks.language.syntax import ExpressionError, find_calls
+from dagtasks.language.syntax import ExpressionError, find_calls, references
 from dagtasks.model.values import JSON
 from dagtasks.planning.plan import (
     STEP_FOLDER,
     ApiRequest,
+    ApprovalRequest,
     CallRequest,
     Deferred,
     ExecRequest,
+    GroupSpec,
     Input,
+    Loop,
+    Mounted,
     OutputSpec,
+    Places,
     Plan,
     PlannedTemplate,
     PlanStep,
     Request,
+    ServiceRequest,
 )
 from dagtasks.planning.planner import Surroundings, make_plan
 from dagtasks.planning.template import STATUS_FUNCTIONS
@@ -38,47 +55,106 @@ class OutputError(Exception):
     """A declared output is missing, too big, or not of its format."""
 
 
-def resolve(step: PlanStep, plan: Plan, scope: Scope, attempt: int) -> Request:
-    """What the executor is to do, all values known. `scope` holds what `Plan.scope` does, and `steps` and `run`.
+class Around(NamedTuple):
+    """What a step is resolved in: the names that expressions see (what `Plan.scope` holds, `steps`, `run`, and where
+    they are known `secrets`, `item`, `matrix`), the functions that need the disk, and the folders of this machine."""
 
-    Raises `EvaluationError`.
+    scope: Scope
+    functions: Functions = NO_FUNCTIONS
+    places: Places = Places("", "", "")
+
+    def value(self, value: Input) -> Any:
+        """The value with every deferred text rendered. Raises `EvaluationError`."""
+        try:
+            return self._value(value)
+        except ExpressionError as error:
+            raise EvaluationError(error.message, offset=error.offset, hint=error.hint) from None
+
+    def _value(self, value: Input) -> Any:
+        if isinstance(value, Deferred):
+            return render_tree(value.source, self.scope, self.functions)
+        if isinstance(value, Mapping):
+            return {key: self._value(item) for key, item in value.items()}
+        if isinstance(value, tuple):
+            return [part for item in value for part in self._items(item)]
+        return value
+
+    def _items(self, item: Input) -> list[Any]:
+        """The item, or its items when it is a splice."""
+        if isinstance(item, Deferred):
+            rendered: Any = render_tree([item.source], self.scope, self.functions)
+            return list(rendered)
+        return [self._value(item)]
+
+
+def resolve(step: PlanStep, plan: Plan, around: Around, attempt: int) -> Request:
+    """What is to be done for the step, all values known. Raises `EvaluationError`."""
+    inputs = {name: around.value(value) for name, value in step.inputs.items() if name not in ("url", "env")}
+    match step.kind:
+        case "api":
+            return _api(step, inputs, around, attempt)
+        case "workflow":
+            template = plan.templates[str(inputs["template"])]
+            secrets = tuple(inputs["secrets"])
+            return CallRequest(step.name, attempt, template, inputs["parameters"], secrets, step.timeout)
+        case "approval":
+            return _approval(step, inputs)
+        case _:
+            return _exec(step, plan, inputs, around, attempt)
+
+
+def _approval(step: PlanStep, inputs: dict[str, Any]) -> ApprovalRequest:
+    return ApprovalRequest(
+        step.name,
+        to_text(inputs["message"], "message"),
+        tuple(inputs["approvers"]),
+        inputs["parameters"],
+        inputs["timeout"],
+        silence_approves=inputs["on_timeout"] == "approve",
+    )
+
+
+def group_name(spec: GroupSpec, around: Around) -> str:
+    """What the concurrency group is called. Raises `EvaluationError`."""
+    return to_text(around.value(spec.group), "concurrency.group")
+
+
+ITEM_LIMIT = 256
+
+
+def loop_scopes(loop: Loop, around: Around) -> list[dict[str, JSON]]:
+    """What each item of the loop sees beside all others: `item` and `item_index`, or `matrix`.
+
+    Raises `EvaluationError`, also for more than 256.
     """
-    try:
-        inputs = {name: _value(value, scope) for name, value in step.inputs.items() if name != "url"}
-    except ExpressionError as error:
-        raise EvaluationError(error.message, offset=error.offset, hint=error.hint) from None
-    if step.kind == "api":
-        return _api(step, inputs, scope, attempt)
-    if step.kind == "workflow":
-        template = plan.templates[str(inputs["template"])]
-        return CallRequest(step.name, attempt, template, inputs["parameters"], timeout=step.timeout)
-    return _exec(step, inputs, scope, attempt)
+    if loop.matrix:
+        axes = {axis: _loop_values(around.value(values), f"matrix.{axis}") for axis, values in loop.matrix.items()}
+        _check_count(math.prod(len(values) for values in axes.values()))
+        return [{"matrix": dict(zip(axes, values, strict=True))} for values in itertools.product(*axes.values())]
+    items = _loop_values(around.value(loop.foreach), "foreach")
+    _check_count(len(items))
+    return [{"item": item, "item_index": place} for place, item in enumerate(items)]
 
 
-def _value(value: Input, scope: Scope) -> Any:
-    if isinstance(value, Deferred):
-        return render_tree(value.source, scope)
-    if isinstance(value, Mapping):
-        return {key: _value(item, scope) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return [part for item in value for part in _items(item, scope)]
-    return value
+def _loop_values(value: Any, what: str) -> list[JSON]:
+    if not isinstance(value, list | tuple):
+        raise EvaluationError(f"{what} gives no list", hint="give a list, or an expression that gives one")
+    return list(value)
 
 
-def _items(item: Input, scope: Scope) -> list[Any]:
-    """The item, or its items when it is a splice."""
-    if isinstance(item, Deferred):
-        rendered: Any = render_tree([item.source], scope)
-        return list(rendered)
-    return [_value(item, scope)]
+def _check_count(count: int) -> None:
+    if count > ITEM_LIMIT:
+        raise EvaluationError(f"there are {count} items; at most {ITEM_LIMIT} are done", hint="do them in groups")
 
 
-def _exec(step: PlanStep, inputs: dict[str, Any], scope: Scope, attempt: int) -> ExecRequest:
+def _exec(step: PlanStep, plan: Plan, inputs: dict[str, Any], around: Around, attempt: int) -> ExecRequest:
+    scope = around.scope
     argv, files = inputs["argv"], dict(inputs.get("files", {}))
     written = [name for name, spec in step.outputs.items() if spec.source == "file" and spec.path is None]
     read = [path for name, spec in step.outputs.items() if spec.source == "file" for path in [_output_path(name, spec)]]
     run: Any = scope["run"]
     own = {"DT_RUN": run["id"], "DT_STEP": step.name, "DT_ATTEMPT": str(attempt)}
+    env, secret_env = _environment(step.inputs["env"], plan, around)
     if written:
         own["DT_OUTPUTS"] = OUTPUTS_FOLDER
         files[f"{OUTPUTS_FOLDER}/.dagtasks"] = ""
@@ -88,7 +164,8 @@ def _exec(step: PlanStep, inputs: dict[str, Any], scope: Scope, attempt: int) ->
         image=to_text(inputs["image"], "image"),
         argv=None if argv is None else tuple(to_text(item, "an argument") for item in argv),
         use_entrypoint=inputs.get("entrypoint") == "keep",
-        env={**{name: to_text(v, f"env.{name}") for name, v in inputs["env"].items() if v is not None}, **own},
+        env={**env, **own},
+        secret_env=secret_env,
         workdir=_optional(inputs.get("workdir"), "workdir"),
         files=files,
         read_files=tuple(read),
@@ -96,6 +173,71 @@ def _exec(step: PlanStep, inputs: dict[str, Any], scope: Scope, attempt: int) ->
         platform=_optional(inputs.get("platform"), "platform"),
         success_exit_codes=tuple(inputs["success_exit_codes"]),
         timeout=step.timeout,
+        mounts=tuple(_mounted(mount, around) for mount in inputs.get("mounts", ())),
+        services=tuple(_service(name, service) for name, service in inputs.get("services", {}).items()),
+        artifacts=step.artifacts,
+        exports=tuple(to_text(export["from"], "export.from") for export in inputs.get("exports", ())),
+        network=inputs.get("network", "default"),
+        pull=inputs.get("pull"),
+        privileged=inputs.get("privileged", False),
+        on_host=inputs.get("on_host", False),
+        cache=step.cache,
+    )
+
+
+def export_targets(step: PlanStep, around: Around) -> list[str]:
+    """Where in the repository the exports of the step go, in their order. Raises `EvaluationError`."""
+    exports = around.value(step.inputs.get("exports", ()))
+    return [to_text(export["to"], "export.to") for export in exports]
+
+
+def _environment(env: Any, plan: Plan, around: Around) -> tuple[dict[str, str], dict[str, str]]:
+    """The variables of a step, and apart from them those whose values are secret."""
+    values = {name: around.value(value) for name, value in env.items()}
+    texts = {name: to_text(value, f"env.{name}") for name, value in values.items() if value is not None}
+    secret = {name for name in texts if _is_secret(env[name], plan)}
+    return {n: t for n, t in texts.items() if n not in secret}, {n: t for n, t in texts.items() if n in secret}
+
+
+def _is_secret(value: Input, plan: Plan) -> bool:
+    """Whether the value refers to a secret or a sensitive parameter (to all parameters, when any is sensitive)."""
+    if not isinstance(value, Deferred):
+        return False
+    paths = [path for hole in parse_scalar(value.source).holes for path, _ in references(hole.expr)]
+    return any(
+        path[0] == "secrets" or (path[0] == "params" and set(path[1:2] or plan.sensitive) & set(plan.sensitive))
+        for path in paths
+    )
+
+
+def _mounted(mount: Mapping[str, Any], around: Around) -> Mounted:
+    path, kind = to_text(mount["path"], "mounts.path"), mount["kind"]
+    value = to_text(mount["value"], f"mounts.{kind}")
+    match kind:
+        case "repo":
+            return Mounted(path, "repo", around.places.root)
+        case "cache":
+            return Mounted(path, "cache", f"{around.places.caches}/{sha256(value.encode()).hexdigest()}", value)
+        case "artifact":
+            if not re.fullmatch(r"[0-9a-f]{64}", value):
+                raise EvaluationError("mounts.artifact is no artifact", hint="write ${steps.NAME.artifacts.KEY}")
+            return Mounted(path, "artifact", f"{around.places.artifacts}/{value}")
+        case _:
+            secrets: Any = around.scope.get("secrets") or {}
+            return Mounted(path, "secret", value=secrets[value])
+
+
+def _service(name: str, service: Mapping[str, Any]) -> ServiceRequest:
+    argv, ready = service["argv"], service["ready"]
+    what = f"services.{name}"
+    return ServiceRequest(
+        name,
+        to_text(service["image"], f"{what}.image"),
+        None if argv is None else tuple(to_text(item, f"{what}.command") for item in argv),
+        {key: to_text(value, f"{what}.env.{key}") for key, value in service["env"].items() if value is not None},
+        tuple(service["ports"]),
+        tuple(map(str, ready)) if isinstance(ready, list) else ready,
+        service["ready_timeout"] or 60.0,
     )
 
 
@@ -116,14 +258,14 @@ def to_text(value: JSON, what: str) -> str:
         raise EvaluationError(f"{what}: {error.message}", hint=error.hint) from None
 
 
-def _api(step: PlanStep, inputs: dict[str, Any], scope: Scope, attempt: int) -> ApiRequest:
+def _api(step: PlanStep, inputs: dict[str, Any], around: Around, attempt: int) -> ApiRequest:
     url = step.inputs["url"]
     has_json = bool(inputs["has_json"])
     form = inputs.get("form")
     return ApiRequest(
         step=step.name,
         attempt=attempt,
-        url=_url(url.source, scope) if isinstance(url, Deferred) else to_text(inputs.get("url"), "url"),
+        url=_url(url.source, around) if isinstance(url, Deferred) else str(url),
         method=inputs["method"],
         query={name: to_text(value, f"query.{name}") for name, value in inputs["query"].items() if value is not None},
         headers={name: _header(name, value) for name, value in inputs["headers"].items() if value is not None},
@@ -137,20 +279,21 @@ def _api(step: PlanStep, inputs: dict[str, Any], scope: Scope, attempt: int) -> 
         success_status=tuple(_status_range(str(status)) for status in inputs["success_status"]),
         success_condition=inputs.get("success_condition"),
         max_response=inputs["max_response"],
+        auth=inputs.get("auth"),
     )
 
 
-def _url(source: str, scope: Scope) -> str:
+def _url(source: str, around: Around) -> str:
     """The address: each value in it is one segment, percent-encoded; a whole value or `raw()` goes in as it is."""
     scalar = parse_scalar(source)
     if scalar.whole:
-        return to_text(render(scalar, scope), "url")
-    parts = [part if isinstance(part, str) else _url_part(part, scope) for part in scalar.parts]
+        return to_text(render(scalar, around.scope, around.functions), "url")
+    parts = [part if isinstance(part, str) else _url_part(part, around) for part in scalar.parts]
     return to_text("".join(parts), "url")
 
 
-def _url_part(hole: Any, scope: Scope) -> str:
-    text = render_hole(hole, scope)
+def _url_part(hole: Any, around: Around) -> str:
+    text = render_hole(hole, around.scope, around.functions)
     return text if is_raw(hole) else quote(text, safe="")
 
 
@@ -166,7 +309,7 @@ def _status_range(text: str) -> tuple[int, int]:
     return int(low), int(high or low)
 
 
-def is_wanted(condition: str | None, scope: Scope, *, success: bool, failure: bool, cancelled: bool) -> bool:
+def is_wanted(condition: str | None, around: Around, *, success: bool, failure: bool, cancelled: bool) -> bool:
     """Whether `if` holds. Without a status function it means `success() && (...)`. Raises `EvaluationError`."""
     if condition is None:
         return success
@@ -175,6 +318,7 @@ def is_wanted(condition: str | None, scope: Scope, *, success: bool, failure: bo
     except ExpressionError as error:
         raise EvaluationError(error.message, offset=error.offset, hint=error.hint) from None
     functions: Functions = {
+        **around.functions,
         "success": lambda: success,
         "failure": lambda: failure,
         "cancelled": lambda: cancelled,
@@ -183,50 +327,65 @@ def is_wanted(condition: str | None, scope: Scope, *, success: bool, failure: bo
     asks_for_status = any(call.name in STATUS_FUNCTIONS for call in find_calls(expr))
     if not asks_for_status and not success:
         return False
-    return evaluate_condition(expr, scope, functions)
+    return evaluate_condition(expr, around.scope, functions)
 
 
-def holds(condition: str, scope: Scope, response: Mapping[str, JSON]) -> bool:
-    """Whether the `success_condition` of an api step holds for the response. Raises `EvaluationError`."""
+def is_about_item(condition: str | None) -> bool:
+    """Whether the condition can differ between the items of a loop."""
+    if condition is None:
+        return False
     try:
-        return evaluate_condition(parse_expression(condition), {**scope, "response": dict(response)})
+        return any(path[0] in ("item", "item_index", "matrix") for path, _ in references(parse_condition(condition)))
+    except ExpressionError:
+        return False
+
+
+def holds(condition: str, around: Around, response: Mapping[str, JSON]) -> bool:
+    """Whether the `success_condition` of an api step holds for the response. Raises `EvaluationError`."""
+    scope = {**around.scope, "response": dict(response)}
+    try:
+        return evaluate_condition(parse_expression(condition), scope, around.functions)
     except ExpressionError as error:
         raise EvaluationError(error.message, offset=error.offset, hint=error.hint) from None
 
 
-def read_outputs(step: PlanStep, stdout: str, stderr: str, files: Mapping[str, bytes]) -> dict[str, JSON]:
-    """The declared outputs of a step that succeeded. Raises `OutputError`."""
-    printed = {"stdout": stdout, "stderr": stderr}
+class Printed(NamedTuple):
+    """What a step gave that outputs are read from; `files` by path."""
+
+    stdout: str
+    stderr: str
+    files: Mapping[str, bytes]
+
+
+def read_outputs(step: PlanStep, given: Printed, parsers: Mapping[str, Callable[[str], JSON]]) -> dict[str, JSON]:
+    """The declared outputs of a step that succeeded; `parsers` raise `ValueError`. Raises `OutputError`."""
     outputs: dict[str, JSON] = {}
     for name, spec in step.outputs.items():
-        path = _output_path(name, spec)
         if spec.source == "file":
-            content = files.get(path)
+            content = given.files.get(_output_path(name, spec))
             text = None if content is None else content.decode("utf-8", "replace")
         else:
-            text = printed[spec.source]
-        outputs[name] = _read_output(name, spec, text, path)
+            text = given.stdout if spec.source == "stdout" else given.stderr
+        outputs[name] = _read_output(name, spec, text, parsers)
     return outputs
 
 
-def _read_output(name: str, spec: OutputSpec, text: str | None, path: str) -> JSON:
+def _read_output(name: str, spec: OutputSpec, text: str | None, parsers: Mapping[str, Callable[[str], JSON]]) -> JSON:
     try:
         if text is None:
-            raise OutputError(f"output {name}: the step wrote no {path}")
-        return _decode(name, spec, text)
+            raise OutputError(f"output {name}: the step wrote no {_output_path(name, spec)}")
+        return text.rstrip("\n") if spec.format == "text" else _decode(name, spec, text, parsers[spec.format])
     except OutputError:
         if spec.has_default:
             return spec.default
         raise
 
 
-def _decode(name: str, spec: OutputSpec, text: str) -> JSON:
-    if spec.format == "text":
-        return text.rstrip("\n")
+def _decode(name: str, spec: OutputSpec, text: str, parse: Callable[[str], JSON]) -> JSON:
     try:
-        value: JSON = json.loads(text)
+        value = parse(text)
     except ValueError as error:
-        raise OutputError(f"output {name} is no JSON: {error}") from None
+        raise OutputError(f"output {name} is no {spec.format.upper()}: {error}") from None
     if spec.select is None:
         return value
     try:
@@ -236,13 +395,13 @@ def _decode(name: str, spec: OutputSpec, text: str) -> JSON:
         raise OutputError(f"output {name} has no {spec.select}: {error.message}") from None
 
 
-def run_outputs(plan: Plan, scope: Scope) -> dict[str, JSON]:
+def run_outputs(plan: Plan, around: Around) -> dict[str, JSON]:
     """The outputs of the run, as far as they have a value now."""
     outputs: dict[str, JSON] = {}
     for name, value in plan.outputs.items():
         try:
-            outputs[name] = _value(value, scope)
-        except (EvaluationError, ExpressionError):
+            outputs[name] = around.value(value)
+        except EvaluationError:
             continue
     return outputs
 

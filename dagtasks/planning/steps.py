@@ -69,12 +69,12 @@ def find_exposed(template: Template) -> dict[str, tuple[Printed, ...]]:
     outputs = [text for output in template.outputs.values() for _, text in texts_of(output.value, ())]
     exprs = [*_holes(outputs)]
     exprs += [
-        expr for step in template.steps for expr in _expressions(step.model_dump(by_alias=True, exclude_none=True))
+        expr for step in template.all_steps for expr in _expressions(step.model_dump(by_alias=True, exclude_none=True))
     ]
     seen = {path[1:3] for expr in exprs for path, _ in references(expr) if path[0] == "steps"}
     return {
         step.name: tuple(part for part in PRINTED if (step.name, part) in seen or (step.name,) in seen)
-        for step in template.steps
+        for step in template.all_steps
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -162,17 +161,28 @@ _KNOWN_KEYS = sorted({field.alias or name for part in _MODELS for name, field in
 
 def _check_steps(template: Template) -> Iterator[Finding]:
     yield from _check_type(template)
+    yield from _check_unique(template)
     names = [step.name for step in template.steps]
-    for name, count in Counter(names).items():
-        if count > 1:
-            place = len(names) - 1 - names[::-1].index(name)
-            yield Finding(("steps", place, "name"), "DT323", f"there are {count} steps called {name!r}", "rename one")
+    for place, step in enumerate(template.finally_):
+        if step.depends_on:
+            message = "steps of `finally` run in the order of the list, after all others"
+            yield Finding(("finally", place, "depends_on"), "DT324", message, "remove `depends_on`", on_key=True)
     for place, step in enumerate(template.steps):
         for item, need in enumerate(step.depends_on or ()):
             if need not in names:
                 hint = did_you_mean(need, names)
                 yield Finding(("steps", place, "depends_on", item), "DT324", f"there is no step {need!r}", hint)
     yield from _check_cycles(template, names)
+
+
+def _check_unique(template: Template) -> Iterator[Finding]:
+    places: dict[str, list[Loc]] = {}
+    for part, steps in (("steps", template.steps), ("finally", template.finally_)):
+        for place, step in enumerate(steps):
+            places.setdefault(step.name, []).append((part, place, "name"))
+    for name, found in places.items():
+        if len(found) > 1:
+            yield Finding(found[-1], "DT323", f"there are {len(found)} steps called {name!r}", "rename one")
 
 
 def _check_type(template: Template) -> Iterator[Finding]:
@@ -201,16 +211,40 @@ def names_of(template: Template) -> Names:
             "project": PROJECT_KIND,
             "phase": PHASE_KIND,
             "run": RUN_KIND,
-            "steps": object_of({step.name: _step_kind(step) for step in template.steps}),
+            "steps": object_of({step.name: _step_kind(step) for step in template.all_steps}),
         },
-        refused=dict.fromkeys(("secrets", "item", "item_index", "matrix", "trigger"), "this version does not have it"),
+        refused={
+            **dict.fromkeys(("item", "item_index", "matrix"), "the step has no `foreach` or `matrix`"),
+            "secrets": "a secret can stand in `env`, in `auth`, headers and bodies of api steps, and nowhere else",
+            "trigger": "this version does not have it",
+        },
     )
 
 
+def names_in(names: Names, step: Mapping[str, Any], template: Template, place: Loc = ()) -> Names:
+    """What expressions at a place of a step may use: those of its loop, too, and where they are allowed secrets."""
+    looped = {"item": ANY, "item_index": INTEGER} if step.get("foreach") is not None else {}
+    if matrix := step.get("matrix"):
+        looped = {"matrix": object_of(dict.fromkeys(matrix, ANY))}
+    if _may_hold_secret(place):
+        looped = {**looped, "secrets": object_of(dict.fromkeys(template.secrets, STRING))}
+    refused = {name: reason for name, reason in names.refused.items() if name not in looped}
+    return Names({**names.kinds, **looped}, names.functions, refused)
+
+
+def _may_hold_secret(place: Loc) -> bool:
+    """Whether the place (counted from the step) may hold a secret (03 section 2.9)."""
+    if place[:1] == ("env",) or place[1:2] == ("env",):
+        return True
+    return place[:1] == ("api",) and place[1:2] in (("auth",), ("headers",), ("json",), ("form",), ("body",))
+
+
 def _step_kind(step: Step) -> Kind:
+    if step.foreach is not None or step.matrix:
+        return ANY
     text = STRING.or_null() if step.if_ is not None else STRING
     api = {"status_code": INTEGER, "headers": OBJECT, "json": ANY} if step.api else {}
-    outputs = ANY if step.workflow else object_of(dict.fromkeys(step.outputs, ANY))
+    outputs = ANY if step.workflow or step.approval else object_of(dict.fromkeys(step.outputs, ANY))
     return object_of(
         {
             **dict.fromkeys(("output", "stderr"), text),
@@ -219,6 +253,7 @@ def _step_kind(step: Step) -> Kind:
             "attempts": INTEGER,
             "duration": NUMBER,
             "outputs": outputs,
+            "artifacts": object_of(dict.fromkeys(step.artifacts, STRING.or_null())),
             "error": object_of({"code": STRING, "message": STRING}).or_null(),
             **api,
         }
@@ -228,22 +263,25 @@ def _step_kind(step: Step) -> Kind:
 def _check_expressions(template: Template, data: Mapping[str, Any]) -> Iterator[Finding]:
     names = names_of(template)
     yield from check_specs(template.parameters, Names({**names.kinds, "steps": ANY}))
-    for place, step in enumerate(data["steps"]):
-        yield from _check_step(step, ("steps", place), names)
-    for loc, text in texts_of({key: data.get(key) or {} for key in ("env", "defaults")}, ()):
-        yield from _check_text(text, names, loc)
+    for part in ("steps", "finally"):
+        for place, step in enumerate(data.get(part) or ()):
+            yield from _check_step(step, (part, place), names, template)
+    for loc, text in texts_of({key: data.get(key) or {} for key in ("env", "defaults", "concurrency")}, ()):
+        yield from _check_text(text, names_in(names, {}, template, loc[loc[0] == "defaults" :]), loc)
     for name, output in (data.get("outputs") or {}).items():
         for loc, text in texts_of(output["value"], ("outputs", name, "value")):
             yield from _check_text(text, names, loc)
     yield from _check_condition(data.get("if"), names, ("if",))
 
 
-def _check_step(step: Mapping[str, Any], loc: Loc, names: Names) -> Iterator[Finding]:
+def _check_step(step: Mapping[str, Any], loc: Loc, names: Names, template: Template) -> Iterator[Finding]:
     for place, text in interpolated(step, loc):
-        is_address = place[-2:] == ("api", "url")
-        yield from _check_text(
-            text, replace(names, functions=names.functions | {"raw"}) if is_address else names, place
-        )
+        is_loop = place[len(loc)] in ("foreach", "matrix")
+        inside = names if is_loop else names_in(names, step, template, place[len(loc) :])
+        if place[-2:] == ("api", "url"):
+            inside = replace(inside, functions=inside.functions | {"raw"})
+        yield from _check_text(text, inside, place)
+    names = names_in(names, step, template)
     yield from _check_shell(step, (*loc, "container", "command"), names)
     yield from _check_condition(step.get("if"), names, (*loc, "if"))
     condition = (step.get("api") or {}).get("success_condition")
@@ -288,9 +326,15 @@ def _checked_condition(text: str, names: Names, loc: Loc, parse: Any) -> Iterato
 
 def _check_forms(template: Template) -> Iterator[Finding]:
     yield from _check_duration(template.timeout, ("timeout",))
-    for place, step in enumerate(template.steps):
-        loc: Loc = ("steps", place)
+    places = [(("steps", place), step) for place, step in enumerate(template.steps)]
+    places += [(("finally", place), step) for place, step in enumerate(template.finally_)]
+    for loc, step in places:
         yield from _check_duration(step.timeout, (*loc, "timeout"))
+        if step.retry:
+            for key in ("delay", "max_delay", "max_duration"):
+                yield from _check_duration(getattr(step.retry, key), (*loc, "retry", key))
+        if step.approval:
+            yield from _check_duration(step.approval.timeout, (*loc, "approval", "timeout"))
         if step.api:
             yield from _check_duration(step.api.timeout, (*loc, "api", "timeout"))
             yield from _check_statuses(step.api.success_status, (*loc, "api", "success_status"))
@@ -298,11 +342,6 @@ def _check_forms(template: Template) -> Iterator[Finding]:
             yield from _check_reference(step.workflow.template, (*loc, "workflow", "template"))
         if step.script and step.script.file:
             yield from _check_path(step.script.file, (*loc, "script", "file"))
-        for name, output in step.outputs.items():
-            if output.format == "yaml":
-                yield Finding(
-                    (*loc, "outputs", name, "format"), "DT321", "format yaml is not carried out by this version"
-                )
 
 
 def _check_duration(text: str | None, loc: Loc) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dagtasks.errors import EngineUnavailable, InvalidInput
 from dagtasks.model.run import RunRecord
-from dagtasks.service import boards, engines, runs, setup
+from dagtasks.service import boards, engines, records, runs, setup
 from dagtasks.service.runs import Selection
 from dagtasks.store.files import write_file
 from dagtasks.store.git import init_repository
@@ -88,7 +88,9 @@ def _run(project: Project, selection: Selection, address: str, what: str) -> Ite
     yield f"run: {_result(record)} ({selection.task} {selection.workflow}: {what})"
     for step in record.steps:
         if step.state.is_bad:
-            yield from (f"  {line['step']} | {line['text']}" for line in runs.read_logs(project, record.id, step.name))
+            yield from (
+                f"  {line['step']} | {line['text']}" for line in records.read_logs(project, record.id, step.name)
+            )
             yield f"  all of it: dagtasks runs logs {record.id} {step.name}"
 
 

@@ -2,43 +2,91 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 
+from dagtasks.engine.desk import Answer, Desk, Earlier
 from dagtasks.engine.executor import make_executor
 from dagtasks.engine.logs import LogWriter
-from dagtasks.engine.scheduler import run_plan
+from dagtasks.engine.scheduler import Job, make_earlier, run_plan
+from dagtasks.errors import NotFound
 from dagtasks.model.run import RunEvent, RunRecord, StepRecord
-from dagtasks.planning.plan import Plan
+from dagtasks.planning.plan import Places, Plan
+from dagtasks.planning.sources import to_sources
 from dagtasks.store.process import this_process
 from dagtasks.store.project import Project
 from dagtasks.store.runs import make_run_id
+from dagtasks.store.turns import take_turn
 
 Listener = Callable[[RunEvent], None]
 
 
-def execute(project: Project, plan: Plan, listeners: Sequence[Listener]) -> tuple[RunRecord, str]:
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """How a run is carried out. `listeners` see all that happens; `waits`: for approvals, too."""
+
+    listeners: Sequence[Listener] = ()
+    waits: bool = True
+
+
+def execute(project: Project, plan: Plan, doing: Doing, *, earlier: Earlier | None = None) -> tuple[RunRecord, str]:
     """Run the plan to its end, and return its record and what a person should know of the engine.
 
-    Raises `EngineUnavailable` before any record is made.
+    `earlier` is the run that this one is a retry of. Raises `EngineUnavailable` before any record is made.
     """
+    record = begin_record(project, plan, project.settings.engine.name)
+    if earlier is None:
+        return carry_out(project, Job(plan, record), doing)
+    return carry_out(project, Job(plan, replace(record, retry_of=earlier.run), earlier), doing)
+
+
+def go_on(project: Project, record: RunRecord, plan: Plan, doing: Doing, *, cancel: bool = False) -> RunRecord:
+    """Go on with a run that waits and has no process any more; with `cancel` only with what `finally` says."""
+    earlier = replace(make_earlier(record, plan), continues=True, is_cancelled=cancel)
+    mine = replace(record, process=this_process())
+    return carry_out(project.with_settings(engine__name=record.engine), Job(plan, mine, earlier), doing)[0]
+
+
+def carry_out(project: Project, job: Job, doing: Doing) -> tuple[RunRecord, str]:
+    """Run the job with the engine of the settings."""
     runs, settings = project.runs, project.settings
     executor = make_executor(settings.engine)
-    record = begin_record(project, plan, settings.engine.name)
-    with runs.record(sources(plan)) as recorder:
-        logs = LogWriter(runs.log_path)
-        done = run_plan(
-            plan,
-            record,
-            executor,
-            settings.engine,
-            listeners=[recorder, logs, *listeners],
-            now=lambda: datetime.now(UTC),
-            make_id=make_run_id,
-            allow_hosts=settings.allow_hosts,
-        )
+    source = json.dumps(to_sources(job.plan), ensure_ascii=False, sort_keys=True).encode()
+    with runs.record(job.record.id, sources(job.plan), source) as recorder:
+        listeners: tuple[Listener, ...] = (recorder, LogWriter(runs.log_path), *doing.listeners)
+        desk = replace(make_desk(project), listeners=listeners, waits=doing.waits)
+        done = run_plan(job, executor, settings.engine, desk)
     return done, executor.note
+
+
+def make_desk(project: Project) -> Desk:
+    """What a run of this repository needs from outside."""
+    runs, state = project.runs, project.get_git().state_dir
+
+    def find_answer(run: str, step: str) -> Answer | None:
+        decision = runs.find_answer(run, step)
+        return Answer(**decision) if decision else None
+
+    def find_record(run: str) -> RunRecord | None:
+        try:
+            return runs.get(run)
+        except NotFound:
+            return None
+
+    return Desk(
+        listeners=(),
+        now=lambda: datetime.now(UTC),
+        make_id=make_run_id,
+        allow_hosts=project.settings.allow_hosts,
+        places=Places(str(project.root), str(state / "artifacts"), str(state / "caches")),
+        find_answer=find_answer,
+        find_record=find_record,
+        take_turn=lambda group, limit: take_turn(state / "turns", group, limit),
+        beat=runs.beat,
+    )
 
 
 def begin_record(project: Project, plan: Plan, engine: str) -> RunRecord:
@@ -53,7 +101,7 @@ def begin_record(project: Project, plan: Plan, engine: str) -> RunRecord:
         task=plan.task,
         workflow=plan.workflow,
         parameters=plan.parameters,
-        steps=tuple(StepRecord(step.name) for step in plan.steps),
+        steps=tuple(StepRecord(step.name) for step in plan.all_steps),
         trigger=str(run["trigger"]),
         actor=str(run["actor"]),
         commit=plan.commit,

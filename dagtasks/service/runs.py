@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dagtasks.errors import Conflict, InvalidInput, InvalidProject, NotFound
 from dagtasks.language.parameters import merge
-from dagtasks.model.run import RunEvent, RunRecord, StepRecord
+from dagtasks.model.run import RunEvent, RunRecord
 from dagtasks.model.summary import PhaseSummary, ProjectSummary, TaskSummary
 from dagtasks.model.template import Template
-from dagtasks.model.values import RunState
 from dagtasks.planning.index import Index
 from dagtasks.planning.plan import Deferred, Plan, PlannedTemplate
 from dagtasks.planning.planner import Surroundings
@@ -155,15 +154,18 @@ def actor(project: Project) -> str:
     return email or getpass.getuser()
 
 
-def run(project: Project, selection: Selection, listeners: Sequence[Listener]) -> tuple[RunRecord, Sequence[str]]:
+def run(
+    project: Project, selection: Selection, listeners: Sequence[Listener], *, waits: bool = True
+) -> tuple[RunRecord, Sequence[str]]:
     """Run the selection to its end, and return its record and what a person should know about it.
 
+    With `waits` False it does not wait for approvals: the record is then that of a run that waits.
     Raises as `make_plan`, and `EngineUnavailable`; no record is made then.
     """
-    from dagtasks.service.execution import execute
+    from dagtasks.service.execution import Doing, execute
 
     plan = make_plan(project, selection)
-    record, note = execute(project, plan, listeners)
+    record, note = execute(project, plan, Doing(tuple(listeners), waits))
     return record, [*plan.notes, *([note] if note else [])]
 
 
@@ -205,36 +207,3 @@ def _shown(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_shown(item) for item in value]
     return value
-
-
-def list_runs(
-    project: Project, *, task: str | None = None, status: str | None = None, limit: int | None = None
-) -> list[RunRecord]:
-    """The records, newest first. Raises `NotFound` for an unknown task, `InvalidInput` for an unknown state."""
-    if status and status not in list(RunState):
-        raise InvalidInput(f"there is no state {status!r}", hint=f"there is: {', '.join(RunState)}")
-    if project.git is None:
-        return []
-    wanted = find_task(project.load(), task).id if task else None
-    every = project.runs.newest(None if task or status else limit)
-    found = [r for r in every if (not wanted or r.task == wanted) and (not status or r.status == status)]
-    return found[:limit]
-
-
-def read_logs(project: Project, run: str, step: str | None = None) -> list[dict[str, Any]]:
-    """What the steps printed, line by line: step, stream, time and text. Raises `NotFound`."""
-    record = project.runs.get(run)
-    names = [one.name for one in record.steps]
-    if step and step not in names:
-        raise NotFound(f"run {record.id} has no step {step!r}", hint=f"it has: {', '.join(names)}")
-    wanted = [one for one in record.steps if step in (None, one.name)]
-    return [line for one in wanted for line in _log_lines(project, record, one)]
-
-
-def _log_lines(project: Project, record: RunRecord, step: StepRecord) -> Iterator[dict[str, Any]]:
-    from dagtasks.engine.logs import read_log
-
-    for attempt in range(1, step.attempts + 1):
-        path = project.runs.log_path(record.id, step.name, attempt)
-        if path.exists():
-            yield from ({"step": step.name, "attempt": attempt, **line} for line in read_log(path))

@@ -109,12 +109,13 @@ def coerce_parameters(project: Project, index: Index, name: str, pairs: Sequence
 
 def read_pairs(template: Template, pairs: Sequence[str]) -> dict[str, Any]:
     """`KEY=VALUE` pairs (`KEY=@FILE`: what the file holds) as values of the declared types. Raises `InvalidInput`."""
-    read = read_texts(template.parameters, [_split(pair) for pair in pairs])
+    read = read_texts(template.parameters, [split_pair(pair) for pair in pairs])
     refuse(read.findings, f"parameters of template {template.metadata.name}")
     return dict(read.values)
 
 
-def _split(pair: str) -> tuple[str, str]:
+def split_pair(pair: str) -> tuple[str, str]:
+    """Name and text of `KEY=VALUE`, or of `KEY=@FILE`. Raises `InvalidInput`."""
     key, equals, text = pair.partition("=")
     if not equals or not key:
         raise InvalidInput(f"{pair!r} is not KEY=VALUE")

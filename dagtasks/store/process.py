@@ -8,16 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+LEASE = 90.0
+"""Seconds after which a process of another host that gave no sign of life counts as gone."""
+
 
 def this_process() -> dict[str, Any]:
     """Process id, start time (clock ticks since boot), boot id and host of this process."""
     return {"pid": os.getpid(), "start": _start_time(os.getpid()), "boot": _boot_id(), "host": socket.gethostname()}
 
 
-def is_gone(process: Mapping[str, Any]) -> bool:
-    """Whether the process surely ended. Of another host nothing is known, so it counts as alive."""
+def is_gone(process: Mapping[str, Any], *, silent_for: float = 0.0) -> bool:
+    """Whether the process surely ended. That of another host counts as alive until it was silent for 90 seconds."""
     if process.get("host") != socket.gethostname():
-        return False
+        return silent_for > LEASE
     if process.get("boot") != _boot_id():
         return True
     return _start_time(int(process.get("pid", 0))) != process.get("start")

@@ -9,44 +9,42 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dagtasks.errors import GitError, NotFound
+from dagtasks.errors import Conflict, GitError, NotFound
 from dagtasks.model.names import choose_from
 from dagtasks.model.run import (
     Failure,
+    RunChanged,
     RunEvent,
     RunFinished,
     RunRecord,
     RunStarted,
+    StepChanged,
     StepFinished,
     StepOutput,
     StepRecord,
     StepStarted,
     apply_event,
+    event_to_json,
 )
 from dagtasks.model.values import JSON, RunState, StepState
-from dagtasks.store.files import fsync_folder, hold_lock
+from dagtasks.store.files import fsync_folder, hold_lock, write_file
 from dagtasks.store.git import Git
 from dagtasks.store.process import is_gone
+from dagtasks.store.sync import Synced, pull, push
 
 REF = "refs/dagtasks/runs"
 KEPT_OUTPUT = 4096
 """Bytes of each output and of each log's tail that go into the record on the ref."""
 ATTEMPTS = 5
-
-_TYPES: dict[str, type[RunEvent]] = {
-    "run.started": RunStarted,
-    "step.started": StepStarted,
-    "step.finished": StepFinished,
-    "run.finished": RunFinished,
-}
-_NAMES = {kind: name for name, kind in _TYPES.items()}
 
 
 def make_run_id(now: datetime) -> str:
@@ -81,15 +79,71 @@ class RunStore:
         """The record of the run with that id or unique beginning or end of it. Raises `NotFound`."""
         on_ref = self._paths_on_ref()
         run = self._find_id(text, {*self._local_ids(), *on_ref})
-        if (self.path(run) / "events.jsonl").exists():
+        if self._journal(run).exists():
             return self._read_local(run)
         return _parse_record(self._git.read_bytes("cat-file", "blob", f"{REF}:{on_ref[run]}"))
 
     def _read_local(self, run: str) -> RunRecord:
-        record = self._fold(run)
-        if not record.status.is_final and is_gone(record.process):
-            return self._interrupt(run)
-        return record
+        record = self.fold(run)
+        return self._interrupt(run) if self.is_abandoned(record) and not is_parked(record) else record
+
+    def is_abandoned(self, record: RunRecord) -> bool:
+        """Whether the run has not ended, and the process that carried it on is gone."""
+        if record.status.is_final:
+            return False
+        try:
+            silent_for = time.time() - self._journal(record.id).stat().st_mtime
+        except FileNotFoundError:
+            silent_for = 0.0
+        return is_gone(record.process, silent_for=silent_for)
+
+    def beat(self, run: str) -> None:
+        """Give a sign of life, for other hosts that look at the same folder."""
+        with suppress(OSError):
+            os.utime(self._journal(run))
+
+    def _journal(self, run: str) -> Path:
+        return self.path(run) / "events.jsonl"
+
+    def push(self, remote: str) -> Synced:
+        """Send the records of ended runs to a remote, and take in its own. Raises `GitError`, `Conflict`."""
+        return push(self._git, remote, REF)
+
+    def pull(self, remote: str) -> Synced:
+        """Take in the records of a remote. Raises `GitError`."""
+        return pull(self._git, remote, REF)
+
+    def forget(self, run: str) -> None:
+        """Remove journal and logs of a run from this clone; its record on the ref stays."""
+        shutil.rmtree(self.path(run))
+
+    def local(self) -> list[RunRecord]:
+        """The records of the runs that have a journal in this clone, newest first."""
+        return [self._read_local(run) for run in sorted(self._local_ids(), reverse=True)]
+
+    # -- approvals -----------------------------------------------------------------------------------------------
+
+    def answer(self, run: str, step: str, decision: Mapping[str, JSON]) -> None:
+        """Keep a decision on an approval, where the process that waits for it looks. The first one counts.
+
+        Raises `Conflict` when there is one.
+        """
+        path = self._answer_path(run, step)
+        with hold_lock(self._git.state_dir / "runs.lock", "answer an approval"):
+            if path.exists():
+                raise Conflict(f"step {step} of run {run} was answered already", hint=f"see: dagtasks runs show {run}")
+            write_file(path, json.dumps(decision, ensure_ascii=False).encode())
+
+    def find_answer(self, run: str, step: str) -> Mapping[str, Any] | None:
+        """The decision on the approval, if there is one."""
+        try:
+            found: Mapping[str, Any] = json.loads(self._answer_path(run, step).read_bytes())
+        except FileNotFoundError:
+            return None
+        return found
+
+    def _answer_path(self, run: str, step: str) -> Path:
+        return self.path(run) / "answers" / f"{step}.json"
 
     def _find_id(self, text: str, known: set[str]) -> str:
         if text in known:
@@ -110,8 +164,9 @@ class RunStore:
         paths = (path for path in listing.split("\0") if path.endswith(".json"))
         return {Path(path).stem: path for path in paths}
 
-    def _fold(self, run: str) -> RunRecord:
-        events = _read_journal(self.path(run) / "events.jsonl")
+    def fold(self, run: str) -> RunRecord:
+        """The record of a run of this clone, as its journal says. Raises `NotFound`."""
+        events = _read_journal(self._journal(run))
         first = next(events, None)
         if not isinstance(first, RunStarted):
             raise NotFound(f"the journal of run {run} holds no record", hint=f"look at {self.path(run)}")
@@ -123,11 +178,11 @@ class RunStore:
     def _interrupt(self, run: str) -> RunRecord:
         """Mark the run as interrupted, once: under the lock, and only if it still has no end."""
         with hold_lock(self._git.state_dir / "runs.lock", "mark interrupted runs"):
-            record = self._fold(run)
+            record = self.fold(run)
             if record.status.is_final:
                 return record
             reason = Failure("interrupted", "the process that ran it is gone")
-            journal = _Journal(self.path(run) / "events.jsonl")
+            journal = _Journal(self._journal(run))
             end = RunFinished(run, RunState.INTERRUPTED, None, {}, reason)
             ends: list[RunEvent] = [*_close_steps(record), end]
             for event in ends:
@@ -138,11 +193,13 @@ class RunStore:
         return record
 
     @contextmanager
-    def record(self, sources: Mapping[str, bytes]) -> Iterator[Recorder]:
+    def record(self, run: str, sources: Mapping[str, bytes], plan: bytes) -> Iterator[Recorder]:
         """A listener that keeps the journals of a run and its children, and publishes them when it is left.
 
-        `sources` are the files that the run was made from, by blob id: they are kept with the records.
+        `sources` are the files that the run was made from, by blob id, and `plan` what its plan can be made from again:
+        they are kept with the records.
         """
+        write_file(self.path(run) / "plan.json", plan)
         recorder = Recorder(self)
         try:
             yield recorder
@@ -150,12 +207,24 @@ class RunStore:
             recorder.close()
             self.publish(recorder.ended(), sources)
 
-    def publish(self, records: Iterable[RunRecord], sources: Mapping[str, bytes]) -> None:
+    def read_plan(self, run: str) -> bytes:
+        """What the plan of the run can be made from again. Raises `NotFound`."""
+        path = self.path(run) / "plan.json"
+        if path.exists():
+            return path.read_bytes()
+        try:
+            return self._git.read_bytes("cat-file", "blob", f"{REF}:{_plan_on_ref(run)}")
+        except GitError:
+            raise NotFound(f"the plan of run {run} was not kept", hint="run it anew: dagtasks run") from None
+
+    def publish(self, records: Sequence[RunRecord], sources: Mapping[str, bytes]) -> None:
         """Add the records to the ref with one commit; another writer's commit in between is kept."""
         files = {_path_on_ref(record.id): _to_bytes(self._shorten(record)) for record in records}
         if not files:
             return
         files |= {f"sources/{blob}": content for blob, content in sources.items()}
+        plans = ((record.id, self.path(record.id) / "plan.json") for record in records)
+        files |= {_plan_on_ref(run): path.read_bytes() for run, path in plans if path.exists()}
         message = "runs: " + ", ".join(Path(path).stem for path in files if path.endswith(".json"))
         for attempt in range(ATTEMPTS):
             try:
@@ -175,8 +244,9 @@ class RunStore:
         self._git.write("fast-import", "--quiet", "--done", "--date-format=raw", given=b"".join([*parts, b"done\n"]))
 
     def _shorten(self, record: RunRecord) -> dict[str, Any]:
-        steps = tuple(replace(step, output=_short(step.output), stderr=_short(step.stderr)) for step in record.steps)
-        logs = {step.name: self._log_digest(record.id, step) for step in steps if step.attempts}
+        steps = tuple(map(_shorten_step, record.steps))
+        printed = (one for step in steps for one in (step.items or (step,)))
+        logs = {step.name: self._log_digest(record.id, step) for step in printed if step.attempts}
         return {"schema": 1, **replace(record, steps=steps).to_json(), "logs": logs}
 
     def _log_digest(self, run: str, step: StepRecord) -> dict[str, JSON]:
@@ -200,16 +270,23 @@ class Recorder:
             return
         if isinstance(event, RunStarted):
             self._open(event)
+        elif event.run not in self._journals:
+            self._reopen(event.run)
         self._journals[event.run].append(event)
         self._records[event.run] = apply_event(self._records[event.run], event)
 
     def _open(self, event: RunStarted) -> None:
         folder = self._store.path(event.run)
-        (folder / "logs").mkdir(parents=True)
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
         fsync_folder(folder.parent)
         self._journals[event.run] = _Journal(folder / "events.jsonl")
         fsync_folder(folder)
         self._records[event.run] = event.record
+
+    def _reopen(self, run: str) -> None:
+        """Go on with a run that another process began."""
+        self._records[run] = self._store.fold(run)
+        self._journals[run] = _Journal(self._store.path(run) / "events.jsonl")
 
     def ended(self) -> list[RunRecord]:
         """The records of the runs that came to their end."""
@@ -225,12 +302,17 @@ class _Journal:
     """One JSON line an event, on disk when `append` returns."""
 
     def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = path.open("ab", buffering=0)
-        self._seq = 0
+        self._file: BinaryIO = path.open("a+b", buffering=0)
+        self._file.seek(0)
+        lines = self._file.read().splitlines(keepends=True)
+        if lines and not lines[-1].endswith(b"\n"):  # as a power cut leaves it
+            self._file.truncate(sum(map(len, lines[:-1])))
+            lines.pop()
+        self._seq = len(lines)
 
     def append(self, event: RunEvent) -> None:
         self._seq += 1
-        line = {"seq": self._seq, "type": _NAMES[type(event)], **asdict(event)}
+        line = {"seq": self._seq, **event_to_json(event)}
         self._file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
         os.fdatasync(self._file.fileno())
 
@@ -256,6 +338,12 @@ def _event(data: dict[str, Any]) -> RunEvent:
     match data.pop("type"):
         case "run.started":
             return RunStarted(data["run"], RunRecord.from_json(data["record"]))
+        case "run.changed":
+            return RunChanged(data["run"], RunState(data["status"]), data["at"], data["process"])
+        case "step.changed":
+            reason = Failure(**data["reason"]) if data["reason"] else None
+            state = StepState(data["state"])
+            return StepChanged(data["run"], data["step"], state, data["at"], reason, data["child"], data.get("asks"))
         case "step.started":
             return StepStarted(data["run"], data["step"], data["attempt"], data["at"])
         case "step.finished":
@@ -267,15 +355,42 @@ def _event(data: dict[str, Any]) -> RunEvent:
 
 def _close_steps(record: RunRecord) -> Iterator[StepFinished]:
     """An end for each step that had none when the process went away."""
-    ends = {StepState.PENDING: StepState.OMITTED, StepState.RUNNING: StepState.ERRORED}
+    ends = {
+        StepState.PENDING: StepState.OMITTED,
+        StepState.WAITING: StepState.OMITTED,
+        StepState.RUNNING: StepState.ERRORED,
+        StepState.RETRY_WAIT: StepState.ERRORED,
+    }
+    failure = Failure("interrupted", "the process that ran it is gone")
     for step in record.steps:
-        if step.state in ends:
-            failure = Failure("interrupted", "the process that ran it is gone")
-            yield StepFinished(record.id, replace(step, state=ends[step.state], error=failure))
+        for one in (*step.items, step):
+            if one.state in ends:
+                yield StepFinished(record.id, replace(one, state=ends[one.state], error=failure, items=()))
+
+
+def is_parked(record: RunRecord) -> bool:
+    """Whether the run waits for an approval and for nothing else, so that it needs no process."""
+    waits = any(
+        part.state is StepState.WAITING and part.error and part.error.code == "approval" for part in record.parts
+    )
+    return record.status is RunState.WAITING and waits
+
+
+def _shorten_step(step: StepRecord) -> StepRecord:
+    output, stderr = _short(step.output), _short(step.stderr)
+    outputs = {key: value for key, value in step.outputs.items() if len(json.dumps(value)) <= KEPT_OUTPUT}
+    is_cut = step.is_cut or (output, len(outputs)) != (step.output, len(step.outputs))
+    items = tuple(map(_shorten_step, step.items))
+    is_cut = is_cut or any(item.is_cut for item in items)
+    return replace(step, output=output, stderr=stderr, outputs=outputs, items=items, is_cut=is_cut)
 
 
 def _path_on_ref(run: str) -> str:
     return f"{run[:4]}/{run[4:6]}/{run}.json"
+
+
+def _plan_on_ref(run: str) -> str:
+    return f"{run[:4]}/{run[4:6]}/{run}.plan"
 
 
 def _short(text: str | None) -> str | None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from dagtasks.engine.desk import Desk, Earlier, Listener
 from dagtasks.engine.executor import Executor
-from dagtasks.engine.scheduler import Listener, Tools, run
-from dagtasks.model.run import RunEvent, RunRecord, RunStarted, StepRecord
+from dagtasks.engine.performing import Tools
+from dagtasks.engine.scheduler import Job, make_secrecy, run
+from dagtasks.model.run import RunEvent, RunRecord, RunStarted, StepRecord, apply_event
 from dagtasks.outbound import OutboundClient
 from dagtasks.planning.plan import Plan, PlannedTemplate
 from dagtasks.planning.planner import Surroundings, make_plan
@@ -34,8 +37,13 @@ def plan_of(case: Mapping[str, Any]) -> Plan:
 
 
 def record_of(plan: Plan, engine: str = "local", run_id: str = "r-1") -> RunRecord:
-    steps = tuple(StepRecord(step.name) for step in plan.steps)
+    steps = tuple(StepRecord(step.name) for step in plan.all_steps)
     return RunRecord(run_id, {"name": plan.template.name}, engine, "2026-11-23T18:45:00.000Z", steps=steps)
+
+
+def make_desk(**fields: Any) -> Desk:
+    """A desk with a clock that stands still, and ids that are always the same."""
+    return Desk(**{"listeners": (), "now": lambda: NOW, "make_id": lambda now: "r-2", **fields})
 
 
 class Ran:
@@ -49,6 +57,12 @@ class Ran:
         found = self.record.step(name)
         assert found is not None
         return found
+
+    def whole(self, run: str) -> RunRecord:
+        """The record of the run or of a child, as its events make it."""
+        events = [event for event in self.events if event.run == run]
+        begun = next(event.record for event in events if isinstance(event, RunStarted))
+        return functools.reduce(apply_event, events, begun)
 
     @property
     def children(self) -> dict[str, RunRecord]:
@@ -64,17 +78,20 @@ async def perform(
     listeners: tuple[Listener, ...] = (),
     settings: EngineSettings = SETTINGS,
     allow_hosts: tuple[str, ...] = (),
+    earlier: Earlier | None = None,
+    record: RunRecord | None = None,
+    **desk: Any,
 ) -> Ran:
-    """Run the plan with an executor that is open."""
+    """Run the plan with an executor that is open; `desk` are further fields of the desk."""
     events: list[RunEvent] = []
     numbers = itertools.count(2)
     run_id = f"r-{datetime.now(UTC):%H%M%S%f}"
     async with OutboundClient(allow_hosts) as client:
-        tools = Tools(
-            executor, client, (events.append, *listeners), lambda: NOW, lambda now: f"{run_id}-{next(numbers)}"
-        )
-        record = await run(plan, record_of(plan, executor.name, run_id), tools, settings)
-    return Ran(record, events)
+        made = make_desk(listeners=(events.append, *listeners), make_id=lambda now: f"{run_id}-{next(numbers)}", **desk)
+        tools = Tools(executor, client, made, make_secrecy(plan, made))
+        job = Job(plan, record or record_of(plan, executor.name, run_id), earlier or Earlier())
+        done = await run(job, tools, settings)
+    return Ran(done, events)
 
 
 class Engine:

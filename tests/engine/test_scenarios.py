@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,6 @@ def seen(ran: Ran, wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def seen_step(ran: Ran, name: str, wanted: dict[str, Any] | str) -> dict[str, Any] | str:
-    step = ran.step(name).to_json()
+    step = json.loads(json.dumps(ran.step(name).to_json()))
     step["error"] = step["error"] and step["error"]["code"]
     return str(step["state"]) if isinstance(wanted, str) else {key: step[key] for key in wanted}

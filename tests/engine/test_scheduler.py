@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import NOW, SETTINGS, Engine, Ran, perform, plan_of, record_of
+from running import SETTINGS, Engine, Ran, make_desk, perform, plan_of, record_of
 
 from dagtasks.engine.local import LocalExecutor
-from dagtasks.engine.scheduler import run_plan
+from dagtasks.engine.scheduler import Job, run_plan
 from dagtasks.errors import EngineUnavailable
 from dagtasks.model.run import RunEvent, RunFinished, RunStarted, StepFinished, StepOutput, StepStarted, apply_event
 from dagtasks.settings import EngineSettings
@@ -274,11 +274,7 @@ def test_run_plan_from_a_thread_that_is_not_the_main_one() -> None:
 
     def work() -> None:
         executor = LocalExecutor(SETTINGS)
-        found.append(
-            run_plan(
-                plan, record_of(plan), executor, SETTINGS, listeners=(), now=lambda: NOW, make_id=lambda now: "r-2"
-            )
-        )
+        found.append(run_plan(Job(plan, record_of(plan)), executor, SETTINGS, make_desk()))
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -295,24 +291,16 @@ def test_no_event_when_the_engine_does_not_answer() -> None:
     plan = plan_of({"template": {"steps": [container("a", "true")]}})
     events: list[RunEvent] = []
     with pytest.raises(EngineUnavailable):
-        run_plan(
-            plan,
-            record_of(plan),
-            Unreachable(SETTINGS),
-            SETTINGS,
-            listeners=[events.append],
-            now=lambda: NOW,
-            make_id=lambda now: "r-2",
-        )
+        run_plan(Job(plan, record_of(plan)), Unreachable(SETTINGS), SETTINGS, make_desk(listeners=(events.append,)))
     assert events == []
 
 
 PROGRAM = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from running import NOW, SETTINGS, plan_of, record_of
+from running import SETTINGS, make_desk, plan_of, record_of
 from dagtasks.engine.local import LocalExecutor
-from dagtasks.engine.scheduler import run_plan
+from dagtasks.engine.scheduler import Job, run_plan
 from dagtasks.model.run import StepOutput
 
 def listen(event):
@@ -321,8 +309,7 @@ def listen(event):
 
 command = "trap 'exit 0' TERM; echo begun; sleep 60 & wait"
 plan = plan_of({"template": {"steps": [{"name": "a", "container": {"image": "alpine", "command": command}}]}})
-done = run_plan(plan, record_of(plan), LocalExecutor(SETTINGS, grace=1), SETTINGS, listeners=[listen],
-                now=lambda: NOW, make_id=lambda now: "r-2")
+done = run_plan(Job(plan, record_of(plan)), LocalExecutor(SETTINGS, grace=1), SETTINGS, make_desk(listeners=(listen,)))
 print(json.dumps([done.status, done.steps[0].state]))
 """
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,7 +10,16 @@ from dagtasks.errors import InvalidInput, NotFound
 from dagtasks.language.functions import EvaluationError
 from dagtasks.planning.plan import ApiRequest, CallRequest, Deferred, ExecRequest, Plan, PlannedTemplate
 from dagtasks.planning.planner import Surroundings, make_plan
-from dagtasks.planning.resolve import OutputError, child_plan, is_wanted, read_outputs, resolve, run_outputs
+from dagtasks.planning.resolve import (
+    Around,
+    OutputError,
+    Printed,
+    child_plan,
+    is_wanted,
+    read_outputs,
+    resolve,
+    run_outputs,
+)
 from tests.conftest import BASIC_TEMPLATE
 
 SCOPE: dict[str, Any] = {
@@ -40,7 +50,7 @@ def steps(body: str, parameters: str = "") -> str:
 def request(made: Plan, place: int = 0, **results: Any) -> Any:
     step = made.steps[place]
     scope = {**made.scope, "steps": results, "run": {**SCOPE["run"], "id": "r1", "failed_steps": []}}
-    return resolve(step, made, scope, 1)
+    return resolve(step, made, Around(scope), 1)
 
 
 def test_the_example_is_a_shell_command_in_its_folder() -> None:
@@ -49,7 +59,7 @@ def test_the_example_is_a_shell_command_in_its_folder() -> None:
     assert isinstance(asked, ExecRequest)
     assert (asked.image, asked.argv, asked.workdir) == ("alpine:latest", ("sh", "-ec", "echo hello"), "/app")
     scope = {"steps": {"execute_task": {"output": "hello"}}}
-    assert run_outputs(made, scope) == {"result": "hello"}
+    assert run_outputs(made, Around(scope)) == {"result": "hello"}
 
 
 def test_all_missing_parameters_are_named_with_their_description() -> None:
@@ -219,7 +229,7 @@ def test_null_inside_text_is_refused_before_anything_runs() -> None:
 )
 def test_conditions(condition: str | None, *, success: bool, failure: bool, wanted: bool) -> None:
     scope = {"steps": {"a": {"output": "x"}}}
-    assert is_wanted(condition, scope, success=success, failure=failure, cancelled=False) is wanted
+    assert is_wanted(condition, Around(scope), success=success, failure=failure, cancelled=False) is wanted
 
 
 OUTPUTS = """\
@@ -237,9 +247,9 @@ OUTPUTS = """\
 def test_declared_outputs() -> None:
     step = plan(steps(OUTPUTS)).steps[0]
     files = {"/out.json": b'{"a": {"b": [1, 2]}}', "/dagtasks/outputs/own": b"mine\n\n"}
-    found = read_outputs(step, "out\n\n", "err\n", files)
+    found = read_outputs(step, Printed("out\n\n", "err\n", files), {"json": json.loads})
     assert found == {"text": "out", "err": "err", "whole": {"a": {"b": [1, 2]}}, "part": 2, "own": "mine"}
-    assert read_outputs(step, "", "", {"/out.json": files["/out.json"]})["own"] == "none"
+    assert read_outputs(step, Printed("", "", {"/out.json": files["/out.json"]}), {"json": json.loads})["own"] == "none"
 
 
 @pytest.mark.parametrize(
@@ -253,7 +263,7 @@ def test_declared_outputs() -> None:
 def test_outputs_that_are_missing_or_do_not_decode(content: bytes | None, message: str) -> None:
     step = plan(steps(OUTPUTS)).steps[0]
     with pytest.raises(OutputError, match=message):
-        read_outputs(step, "", "", {} if content is None else {"/out.json": content})
+        read_outputs(step, Printed("", "", {} if content is None else {"/out.json": content}), {"json": json.loads})
 
 
 def test_defaults_fill_in_what_steps_do_not_say() -> None:

@@ -23,7 +23,7 @@ def make_record(**changes: Any) -> RunRecord:
 
 
 def keep(repository: Project, record: RunRecord, state: RunState | None = RunState.SUCCEEDED) -> None:
-    with repository.runs.record({"b1": b"template text\n"}) as listener:
+    with repository.runs.record(record.id, {"b1": b"template text\n"}, b"{}") as listener:
         listener(RunStarted(record.id, record))
         listener(StepStarted(record.id, "one", 1, NOW.isoformat()))
         if state:
@@ -53,7 +53,11 @@ def test_the_ref_gets_one_commit_and_the_work_tree_sees_nothing(project: MakePro
     keep(repository, record)
     assert git(root, "status", "--porcelain") == ""
     assert git(root, "rev-parse", "HEAD") == head
-    assert git(root, "ls-tree", "-r", "--name-only", REF).splitlines() == [f"2026/11/{record.id}.json", "sources/b1"]
+    assert git(root, "ls-tree", "-r", "--name-only", REF).splitlines() == [
+        f"2026/11/{record.id}.json",
+        f"2026/11/{record.id}.plan",
+        "sources/b1",
+    ]
     keep(repository, make_record(id=make_run_id(NOW)))
     assert git(root, "rev-list", "--count", REF) == "2"
     assert git(root, "fsck", "--no-dangling") == ""

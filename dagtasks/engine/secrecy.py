@@ -1,0 +1,117 @@
+"""Keeps secrets out of the events of a run, before any listener sees them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from dagtasks.engine.masking import SHORTEST, Masker, MaskingStream
+from dagtasks.model.run import (
+    Failure,
+    RunEvent,
+    RunFinished,
+    RunStarted,
+    StepChanged,
+    StepFinished,
+    StepOutput,
+    StepRecord,
+    StepStarted,
+    Stream,
+)
+from dagtasks.model.values import JSON
+
+StreamKey = tuple[str, str, Stream]
+
+
+class Secrecy:
+    """Masks events, and learns on the way what else is secret: the values of sensitive outputs."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        self._values = set(values)
+        self._masker = Masker(self._values)
+        self._streams: dict[StreamKey, tuple[StepOutput, MaskingStream]] = {}
+
+    def learn(self, value: JSON) -> None:
+        """Mask all texts in the value from now on; those too short to be told from other text are left."""
+        known = {text for text in _texts(value) if len(text.strip()) >= SHORTEST} | self._values
+        if known != self._values:
+            self._values = known
+            self._masker = Masker(known)
+
+    def is_in(self, value: JSON) -> bool:
+        """Whether a secret is in the value."""
+        return bool(self._values) and self._masker.contains(
+            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        )
+
+    def mask(self, event: RunEvent) -> Iterator[RunEvent]:
+        """The event without secrets; before the end of a try, what was held back of its output."""
+        if not self._values:
+            yield event
+            return
+        match event:
+            case StepOutput():
+                yield from self._mask_output(event)
+            case StepFinished():
+                yield from self._flush(event.run, event.result.name)
+                yield replace(event, result=self._mask_step(event.result))
+            case StepChanged():
+                yield from self._flush(event.run, event.step)
+                asks: Any = self._masker.mask_value(event.asks)  # type: ignore[arg-type]
+                yield replace(event, reason=self._mask_failure(event.reason), asks=asks)
+            case RunStarted():
+                parameters: Any = self._masker.mask_value(dict(event.record.parameters))
+                yield replace(event, record=replace(event.record, parameters=parameters))
+            case RunFinished():
+                outputs: Any = self._masker.mask_value(dict(event.outputs))
+                yield replace(event, outputs=outputs, error=self._mask_failure(event.error))
+            case StepStarted():
+                yield from self._flush(event.run, event.step)
+                yield event
+            case _:
+                yield event
+
+    def _mask_output(self, event: StepOutput) -> Iterator[StepOutput]:
+        key: StreamKey = (event.run, event.step, event.stream)
+        _, stream = self._streams.get(key) or (event, self._masker.stream())
+        self._streams[key] = event, stream
+        if data := stream.feed(event.data):
+            yield replace(event, data=data)
+
+    def _flush(self, run: str, step: str) -> Iterator[StepOutput]:
+        for key in [key for key in self._streams if key[:2] == (run, step)]:
+            last, stream = self._streams.pop(key)
+            if data := stream.finish():
+                yield replace(last, data=data)
+
+    def _mask_step(self, step: StepRecord) -> StepRecord:
+        mask: Any = self._masker.mask_value
+        return replace(
+            step,
+            output=mask(step.output),
+            stderr=mask(step.stderr),
+            outputs=mask(dict(step.outputs)),
+            response=mask(step.response),
+            error=self._mask_failure(step.error),
+            item=mask(step.item),
+            items=tuple(self._mask_step(item) for item in step.items),
+            approval=mask(step.approval),
+        )
+
+    def _mask_failure(self, failure: Failure | None) -> Failure | None:
+        return failure and replace(failure, message=self._masker.mask_text(failure.message))
+
+
+def _texts(value: JSON) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
+    elif value is not None and not isinstance(value, bool):
+        yield json.dumps(value)

@@ -1,0 +1,339 @@
+"""Records of runs: reading them, and going on from them: retry, cancel, approve, compare."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from dagtasks.errors import Conflict, InvalidInput, NotFound
+from dagtasks.model.names import choose_from
+from dagtasks.model.run import RunRecord, StepRecord
+from dagtasks.model.values import JSON, RunState, StepState
+from dagtasks.service.tasks import find_task
+from dagtasks.store.project import Project
+from dagtasks.store.runs import is_parked
+
+if TYPE_CHECKING:
+    from dagtasks.planning.plan import Plan
+    from dagtasks.service.execution import Doing
+
+POLL_SECONDS = 0.2
+ENDING_SECONDS = 20.0
+"""How long `cancel` waits for a run to end: steps have ten seconds, then they are killed."""
+
+
+def list_runs(
+    project: Project, *, task: str | None = None, status: str | None = None, limit: int | None = None
+) -> list[RunRecord]:
+    """The records, newest first. Raises `NotFound` for an unknown task, `InvalidInput` for an unknown state."""
+    if status and status not in list(RunState):
+        raise InvalidInput(f"there is no state {status!r}", hint=f"there is: {', '.join(RunState)}")
+    if project.git is None:
+        return []
+    wanted = find_task(project.load(), task).id if task else None
+    every = project.runs.newest(None if task or status else limit)
+    found = [r for r in every if (not wanted or r.task == wanted) and (not status or r.status == status)]
+    return found[:limit]
+
+
+# -- logs -----------------------------------------------------------------------------------------------------------
+
+
+def read_logs(project: Project, run: str, step: str | None = None) -> list[dict[str, Any]]:
+    """What the steps printed, line by line: step, stream, time and text. Raises `NotFound`."""
+    record = project.runs.get(run)
+    _check_step(record, step)
+    return [line for name, attempt in _logs_of(record, step) for line in _read_log(project, record.id, name, attempt)]
+
+
+def follow_logs(project: Project, run: str, step: str | None = None) -> Iterator[dict[str, Any]]:
+    """The same, and what comes until the run has ended. Raises `NotFound`."""
+    record = project.runs.get(run)
+    _check_step(record, step)
+    shown: dict[tuple[str, int], int] = {}
+    while True:
+        record = project.runs.get(record.id)
+        for name, attempt in _logs_of(record, step):
+            lines = _read_log(project, record.id, name, attempt)
+            yield from lines[shown.get((name, attempt), 0) :]
+            shown[name, attempt] = len(lines)
+        if record.status.is_final:
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _check_step(record: RunRecord, step: str | None) -> None:
+    if step and record.step(step) is None:
+        names = ", ".join(one.name for one in record.steps)
+        raise NotFound(f"run {record.id} has no step {step!r}", hint=f"it has: {names}")
+
+
+def _logs_of(record: RunRecord, step: str | None) -> Iterator[tuple[str, int]]:
+    """The names of steps and items that printed something, with the numbers of their tries."""
+    steps = record.steps if step is None else tuple(one for one in [record.step(step)] if one)
+    for one in steps:
+        for part in one.items or (one,):
+            yield from ((part.name, attempt) for attempt in range(1, part.attempts + 1))
+
+
+def _read_log(project: Project, run: str, step: str, attempt: int) -> list[dict[str, Any]]:
+    from dagtasks.engine.logs import read_log
+
+    path = project.runs.log_path(run, step, attempt)
+    lines = read_log(path) if path.exists() else ()
+    return [{"step": step, "attempt": attempt, **line} for line in lines]
+
+
+# -- going on -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What a retry does anew: what failed (and all after it), all from one step on, or everything.
+
+    `params` are given anew as KEY=VALUE; with `current` the template and the files of today are used.
+    """
+
+    from_step: str | None = None
+    everything: bool = False
+    params: Sequence[str] = ()
+    current: bool = False
+
+
+def retry(project: Project, run: str, again: Again, doing: Doing) -> RunRecord:
+    """Run once more what did not succeed, with the template and parameters of then. A new record tells of it.
+
+    Raises `NotFound`, `Conflict` while the run goes on, `InvalidInput`, `EngineUnavailable`.
+    """
+    from dagtasks.service.execution import execute
+
+    record = _get_whole(project, run)
+    if not record.status.is_final:
+        hint = f"wait for it, or end it: dagtasks runs cancel {record.id}"
+        raise Conflict(f"run {record.id} has not ended: it is {record.status}", hint=hint)
+    plan = _plan_again(project, record, again)
+    if again.from_step and again.from_step not in {step.name for step in plan.all_steps}:
+        hint = choose_from(again.from_step, [step.name for step in plan.all_steps])
+        raise NotFound(f"the template has no step {again.from_step!r}", hint=hint)
+    return execute(project, plan, doing, earlier=_earlier(record, plan, again))[0]
+
+
+def _earlier(record: RunRecord, plan: Plan, again: Again) -> Any:
+    from dagtasks.engine.desk import Earlier
+    from dagtasks.engine.scheduler import make_earlier
+
+    if again.everything:
+        return Earlier(record.id)
+    made = make_earlier(record, plan)
+    without = {again.from_step}
+    return replace(
+        made,
+        results={name: step for name, step in made.results.items() if name not in without},
+        records={name: step for name, step in made.records.items() if name not in without},
+        checks_inputs=bool(again.params) or again.current,
+    )
+
+
+def _plan_again(project: Project, record: RunRecord, again: Again) -> Plan:
+    from dagtasks.model.template import Template
+    from dagtasks.planning.sources import from_sources
+    from dagtasks.service.runs import Selection, make_plan
+    from dagtasks.service.templates import read_pairs
+
+    if again.current:
+        kept = [f"{name}={json.dumps(value)}" for name, value in record.parameters.items() if not _is_hidden(value)]
+        template = None if record.task and record.workflow else str(record.template["name"])
+        chosen = Selection(record.task, record.workflow if template is None else None, template)
+        return make_plan(project, replace(chosen, params=[*(kept if template else ()), *again.params]))
+    data = json.loads(project.runs.read_plan(record.id))
+    template_model = Template.model_validate(data["template"]["data"])
+    return from_sources(data, read_pairs(template_model, again.params))
+
+
+def _is_hidden(value: JSON) -> bool:
+    from dagtasks.planning.planner import HIDDEN
+
+    return value is None or value == HIDDEN
+
+
+def _get_whole(project: Project, run: str) -> RunRecord:
+    """The record of a run that is not a part of another one. Raises `NotFound`, `Conflict`."""
+    record = project.runs.get(run)
+    if record.parent:
+        raise Conflict(f"run {record.id} is a part of run {record.parent}", hint=f"name that one: {record.parent}")
+    return record
+
+
+def cancel(project: Project, run: str, doing: Doing) -> RunRecord:
+    """End the run: its steps are stopped and `finally` is done. Raises `NotFound`, `Conflict` when it has ended."""
+    from dagtasks.service.execution import go_on
+
+    record = _get_whole(project, run)
+    if record.status.is_final:
+        raise Conflict(f"run {record.id} has ended: it is {record.status}")
+    if is_parked(record) and project.runs.is_abandoned(record):
+        return go_on(project, record, _plan_of(project, record), doing, cancel=True)
+    pid, host = record.process.get("pid"), record.process.get("host")
+    if host != os.uname().nodename:
+        raise Conflict(f"run {record.id} goes on on another machine", hint=f"cancel it on {host}")
+    os.kill(int(str(pid)), signal.SIGINT)
+    return _wait_for_end(project, record)
+
+
+def _wait_for_end(project: Project, record: RunRecord) -> RunRecord:
+    end = time.monotonic() + ENDING_SECONDS
+    while not record.status.is_final and time.monotonic() < end:
+        time.sleep(POLL_SECONDS)
+        record = project.runs.get(record.id)
+    return record
+
+
+def _plan_of(project: Project, record: RunRecord) -> Plan:
+    from dagtasks.planning.sources import from_sources
+
+    return from_sources(json.loads(project.runs.read_plan(record.id)), {})
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What somebody says to an approval; `params` are answers as KEY=VALUE."""
+
+    approved: bool = True
+    reason: str = ""
+    params: Sequence[str] = ()
+
+
+def approve(project: Project, run: str, step: str, decision: Decision, doing: Doing) -> RunRecord:
+    """Answer an approval. Where no process waits for it any more, the run goes on in this one.
+
+    Raises `NotFound`, `Conflict` when nothing waits for an answer or somebody else has to give it, `InvalidInput`.
+    """
+    from dagtasks.service.execution import go_on
+    from dagtasks.service.runs import actor
+
+    record = project.runs.get(run)
+    asked = _get_asked(record, step)
+    by = actor(project)
+    if asked["approvers"] and by not in asked["approvers"]:
+        raise Conflict(f"{step} is for {', '.join(asked['approvers'])} to decide, and you are {by}")
+    answer: dict[str, JSON] = {
+        "approved": decision.approved,
+        "by": by,
+        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "reason": decision.reason,
+        "parameters": _read_answers(step, asked["parameters"], decision.params) if decision.approved else {},
+    }
+    project.runs.answer(record.id, step, answer)
+    root = _root_of(project, record)
+    if is_parked(root) and project.runs.is_abandoned(root):
+        return go_on(project, root, _plan_of(project, root), doing)
+    return project.runs.get(root.id)
+
+
+def _get_asked(record: RunRecord, step: str) -> dict[str, Any]:
+    """What the approval asks: message, approvers, parameters. Raises `NotFound`, `Conflict` when it does not wait."""
+    _check_step(record, step)
+    found = record.step(step)
+    waits = found and found.state is StepState.WAITING and found.error and found.error.code == "approval"
+    if found and waits and found.child:
+        hint = f"say: dagtasks runs approve {found.child} STEP"
+        raise Conflict(f"{step} waits for its child run {found.child}", hint=hint)
+    if not found or not waits or not found.approval:
+        raise Conflict(f"step {step} of run {record.id} does not wait for an approval: it is {found and found.state}")
+    return dict(found.approval)
+
+
+def _root_of(project: Project, record: RunRecord) -> RunRecord:
+    while record.parent:
+        record = project.runs.get(record.parent)
+    return record
+
+
+def _read_answers(step: str, declared: Mapping[str, Any], pairs: Sequence[str]) -> dict[str, JSON]:
+    """The answers as values of the types that the approval declares. Raises `InvalidInput`."""
+    from dagtasks.language.parameters import read_texts, resolve
+    from dagtasks.model.parameter import ParameterSpec
+    from dagtasks.planning.planner import refuse
+    from dagtasks.service.templates import split_pair
+
+    specs = {name: ParameterSpec.model_validate(spec) for name, spec in declared.items()}
+    what = f"answers to {step}"
+    read = read_texts(specs, [split_pair(pair) for pair in pairs])
+    refuse(read.findings, what)
+    resolved = resolve(specs, read.values, {})
+    refuse(resolved.findings, what)
+    return dict(resolved.values)
+
+
+# -- comparing ------------------------------------------------------------------------------------------------------
+
+
+def diff(project: Project, one: str, other: str) -> dict[str, list[Any]]:
+    """What is different between two runs, by name, each with both values: what they were made from comes first."""
+    records = project.runs.get(one), project.runs.get(other)
+    first, second = (_comparable(record) for record in records)
+    return {key: [first.get(key), second.get(key)] for key in {**first, **second} if first.get(key) != second.get(key)}
+
+
+def _comparable(record: RunRecord) -> dict[str, Any]:
+    made_from = {
+        "template": record.template.get("name"),
+        "template.version": record.template.get("version"),
+        "template.blob": record.template.get("blob"),
+        **{f"template {name}": blob for name, blob in record.blobs.items()},
+        **{f"parameter {name}": value for name, value in record.parameters.items()},
+        "commit": record.commit,
+        "branch": record.branch,
+        "work tree": record.dirty_digest,
+        "engine": record.engine,
+        "host": record.process.get("host"),
+        "status": record.status,
+        **{f"output {name}": value for name, value in record.outputs.items()},
+    }
+    return made_from | {key: value for step in record.steps for key, value in _comparable_step(step).items()}
+
+
+def _comparable_step(step: StepRecord) -> Mapping[str, Any]:
+    facts = {
+        "state": step.state,
+        "image": step.image,
+        "inputs": step.inputs,
+        "exit code": step.exit_code,
+        "attempts": step.attempts,
+        "output": step.output,
+        "error": step.error and step.error.message,
+    }
+    return {f"step {step.name}: {name}": value for name, value in facts.items()}
+
+
+# -- clearing away --------------------------------------------------------------------------------------------------
+
+
+def prune(project: Project, age: str, *, dry_run: bool) -> list[str]:
+    """Remove journals and logs of runs that began longer ago than the age (`12h`, `30d`); gives their ids.
+
+    Runs that go on are left, and so are the records on the ref. Raises `InvalidInput`.
+    """
+    before = datetime.now(UTC).timestamp() - _seconds(age)
+    old = [
+        record.id
+        for record in project.runs.local()
+        if record.status.is_final and datetime.fromisoformat(record.started_at).timestamp() < before
+    ]
+    for run in old if not dry_run else ():
+        project.runs.forget(run)
+    return old
+
+
+def _seconds(age: str) -> float:
+    match = re.fullmatch(r"(\d+)([hd])", age)
+    if not match:
+        raise InvalidInput(f"{age!r} is no age", hint="write hours or days, as 12h or 30d")
+    return int(match[1]) * {"h": 3600.0, "d": 86400.0}[match[2]]

@@ -12,6 +12,7 @@ from dagtasks.cli import complete
 from dagtasks.cli.app import App, json_option, write_options, yes_option
 from dagtasks.cli.lazy import Group
 from dagtasks.cli.output import fields, printable, show, table
+from dagtasks.cli.wording import describe_history, minute
 from dagtasks.cli.writing import confirm, read_text, show_saved, write_settings
 from dagtasks.service import tasks
 from dagtasks.service.fields import parse_pairs, split_items
@@ -109,11 +110,12 @@ def _row(task: dict[str, Any]) -> tuple[Any, ...]:
 @group.command("show")
 @click.argument("task", metavar="ID", shell_complete=complete.tasks)
 @click.option("--dependents", is_flag=True, help="Also the tasks that depend on it; every file is looked at for them.")
+@click.option("--history", is_flag=True, help="Also what was changed, when and by whom, as Git knows it.")
 @json_option
 @click.pass_obj
-def show_(app: App, /, task: str, *, dependents: bool, as_json: bool) -> int:
+def show_(app: App, /, task: str, *, dependents: bool, history: bool, as_json: bool) -> int:
     """Show everything about one task."""
-    data, problems = tasks.show(app.project(), task, today(), dependents=dependents)
+    data, problems = tasks.show(app.project(), task, today(), dependents=dependents, with_history=history)
     return show("task", data, _sheet(data), as_json=as_json, problems=problems)
 
 
@@ -127,15 +129,22 @@ def _sheet(data: dict[str, Any]) -> str:
         **{f"metadata.{key}": value for key, value in data["metadata"].items()},
         **{f"workflow {name}": binding["template"] for name, binding in data["workflows"].items()},
         "file": data["path"],
+        **{word: _stamp(data[word]) for word in ("created", "updated") if data.get(word)},
     }
     description = printable(data["description"].rstrip(), keep="\n")
     below = [description, *map(_comment_text, data["comments"])]
+    if "history" in data:
+        below.append(describe_history(data["history"], is_cut=data["shallow"]))
     return "\n\n".join([printable(data["name"]), fields(top), *filter(None, below)])
+
+
+def _stamp(stamp: dict[str, str]) -> str:
+    return f"{minute(stamp['time'])}, {stamp['author']}"
 
 
 def _comment_text(comment: dict[str, Any]) -> str:
     """The comment under a line that says who and when, set in so that no text can pass for such a line."""
-    head = f"-- {printable(comment['author'])}, {comment['date'][:16].replace('T', ' ')} UTC"
+    head = f"-- {printable(comment['author'])}, {minute(comment['date'])}"
     return f"{head}\n{indent(printable(comment['text'], keep=chr(10)), '   ')}"
 
 

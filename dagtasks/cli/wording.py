@@ -65,6 +65,36 @@ def _remarks(word: str, changed: Mapping[str, Any], *, is_ready: bool) -> Iterat
         yield f"waited for {', '.join(changed['open_dependencies'][0])}"
 
 
+def describe_history(entries: Iterable[Mapping[str, Any]], *, is_cut: bool) -> str:
+    """The past of a task, the newest first, each entry with what it changed."""
+    lines = ["history"]
+    for entry in entries:
+        lines += [f"  {_describe_entry(entry)}", *(f"    {line}" for line in _describe_edit(entry))]
+    if is_cut:
+        lines.append("  (this clone is shallow: fetch what was before with `git fetch --unshallow`)")
+    return "\n".join(lines)
+
+
+def _describe_entry(entry: Mapping[str, Any]) -> str:
+    if entry["commit"] is None:
+        return "not committed"
+    return printable(f"{minute(entry['time'])}  {entry['commit'][:10]}  {entry['author']}: {entry['subject']}".rstrip())
+
+
+def _describe_edit(entry: Mapping[str, Any]) -> Iterable[str]:
+    if entry.get("invalid"):
+        return ["(the file could not be read)"]
+    old, new = entry["changed"].get("name", ("", ""))
+    if old is None or new is None:
+        return ["created" if old is None else "deleted"]
+    return describe_changed(entry["changed"])
+
+
+def minute(moment: str) -> str:
+    """A moment in UTC as people read it."""
+    return f"{moment[:16].replace('T', ' ')} UTC"
+
+
 def describe_changed(changed: Mapping[str, Any]) -> Iterator[str]:
     """Each field with its old and new value; of a list what came and went, of a description how many lines did."""
     for field, (old, new) in changed.items():

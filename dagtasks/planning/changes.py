@@ -152,6 +152,15 @@ def find_changed(old: Subject | None, new: Subject | None) -> Changed:
     return {field: pair for field, pair in pairs.items() if len({json.dumps(v, sort_keys=True) for v in pair}) > 1}
 
 
+def find_changed_with_workflows(old: TaskSummary | None, new: TaskSummary | None) -> Changed:
+    """The fields of the task that differ, and as `workflows.NAME.FIELD` those of its workflows."""
+    changed = dict(find_changed(old, new))
+    for subject, pair in _pair(_bindings(old), _bindings(new)).items():
+        at = f"workflows.{subject.partition('/')[2]}"
+        changed |= {f"{at}.{field}": values for field, values in find_changed(*pair).items()}
+    return changed
+
+
 def _fields_of(row: Subject | None) -> dict[str, JSON]:
     """The fields as the file calls them, None for one without a value; maps are one field for each key."""
     found: dict[str, JSON] = {}

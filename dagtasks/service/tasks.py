@@ -75,11 +75,11 @@ class Shown(NamedTuple):
     problems: Sequence[Problem]
 
 
-def show(project: Project, text: str, today: date, *, dependents: bool = False) -> Shown:
+def show(project: Project, text: str, today: date, *, dependents: bool = False, with_history: bool = False) -> Shown:
     """The whole task whose id begins with the text. Raises `NotFound`, `InvalidProject` when its file is wrong.
 
     Only its own file, its comments and the files of its dependencies are looked at; `dependents` asks every file who
-    depends on it.
+    depends on it, and `with_history` asks Git for what was changed when and by whom (raises `ProjectNotFound`).
     """
     index = project.load() if dependents else project.load_around(text)
     task = find_task(index, text)
@@ -91,6 +91,10 @@ def show(project: Project, text: str, today: date, *, dependents: bool = False) 
     }
     if dependents:
         shown["dependents"] = index.dependents[task.id]
+    if with_history:
+        from dagtasks.service import history
+
+        shown |= history.describe(project, task)
     return Shown(shown, thread.problems)
 
 

@@ -180,13 +180,16 @@ def clean_environment() -> dict[str, str]:
 
     Identity, configuration, ssh and askpass variables stay: without them the author would be lost.
     """
-    local = _local_variables()
+    local = local_variables()
     environment = {key: value for key, value in os.environ.items() if key not in local}
     return {**environment, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
 
 
-def _local_variables() -> frozenset[str]:
-    """What `git rev-parse --local-env-vars` lists; asked only when there is any variable of git's at all."""
+def local_variables() -> frozenset[str]:
+    """The variables that point git at another repository (`git rev-parse --local-env-vars`).
+
+    Git is asked only when there is any variable of its own at all.
+    """
     if not any(name.startswith("GIT_") for name in os.environ):
         return frozenset()
     import subprocess

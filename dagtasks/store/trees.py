@@ -83,11 +83,14 @@ class Tree:
         return passed + [_read_placed(job, content) for job, content in zip(jobs, contents, strict=True)]
 
     def _read_contents(self, paths: Sequence[str]) -> Iterator[bytes]:
-        """What the files hold, one after the other; of one that is too large as much as it takes to see that."""
-        blobs = [self._entries[path].blob for path in paths]
-        sizes = self._git.read_sizes(blobs)
-        fit = self._git.read_blobs([blob for blob, size in zip(blobs, sizes, strict=True) if size <= MAX_BYTES])
-        return (next(fit) if size <= MAX_BYTES else b" " * (MAX_BYTES + 1) for size in sizes)
+        return read_contents(self._git, [self._entries[path].blob for path in paths])
+
+
+def read_contents(git: Git, blobs: Sequence[str]) -> Iterator[bytes]:
+    """What the blobs hold, one after the other; of one that is too large for a file as much as it takes to see that."""
+    sizes = git.read_sizes(blobs)
+    fit = git.read_blobs([blob for blob, size in zip(blobs, sizes, strict=True) if size <= MAX_BYTES])
+    return (next(fit) if size <= MAX_BYTES else b" " * (MAX_BYTES + 1) for size in sizes)
 
 
 def _is_looked_at(entry: Entry) -> bool:

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from dagtasks.model.fields import FileModel, Line, Text
+from dagtasks.model.fields import FileModel, Key, Line, Text
+from dagtasks.model.values import Status
 
 
 class Project(FileModel):
@@ -16,7 +17,9 @@ class Project(FileModel):
     description: Text = Field(default="", description="What it is for, as Markdown.")
     metadata: dict[str, Any] = Field(default_factory=dict, description="Data of your own, free form.")
     triggers: list[Any] = Field(default_factory=list, description="Events that start templates.")
-    gates: dict[str, Any] = Field(default_factory=dict, description="Workflows that a status needs.")
+    gates: dict[Status, list[Key]] = Field(
+        default_factory=dict, description="Workflows of a task that have to succeed before it may have a status."
+    )
 
 
 class Phase(FileModel):

@@ -70,7 +70,10 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """Everything that is kept of a run. Times are UTC (ISO 8601), durations seconds; there is never a secret in it."""
+    """Everything that is kept of a run. Times are UTC (ISO 8601), durations seconds; there is never a secret in it.
+
+    `content` stands for the files of the repository without those below `tasks/`.
+    """
 
     id: str
     template: Mapping[str, JSON]
@@ -91,6 +94,7 @@ class RunRecord:
     branch: str | None = None
     dirty: bool = False
     dirty_digest: str | None = None
+    content: str | None = None
     retry_of: str | None = None
     parent: str | None = None
     children: tuple[str, ...] = ()

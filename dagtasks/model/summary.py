@@ -5,7 +5,7 @@ No pydantic, and tuples instead of dataclasses: every command makes one row for 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from dagtasks.model.values import JSON, Priority, Status
@@ -29,13 +29,14 @@ TASK_KEYS = (
 
 
 class ProjectSummary(NamedTuple):
-    """A project: `key` is its folder's name, `path` its `project.yaml`."""
+    """A project: `key` is its folder's name, `path` its `project.yaml`; `gates` are workflows that a status needs."""
 
     key: str
     name: str
     path: str
     description: str = ""
     metadata: Mapping[str, JSON] = {}
+    gates: Mapping[str, Sequence[str]] = {}
 
 
 class PhaseSummary(NamedTuple):

@@ -66,7 +66,6 @@ DEFAULT_INTERPRETER = ("sh", "-e")
 
 NOT_YET = {
     "secrets",
-    "updates",
     "cache",
     "artifacts",
     "mounts",

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dagtasks.errors import DagtasksError, EngineUnavailable, InvalidInput, NotFound, Problem
+from dagtasks.planning.index import Index
+from dagtasks.service.gates import check_gates
 from dagtasks.service.merging import check_driver, find_lost
 from dagtasks.store.comments import check_comments
 from dagtasks.store.git import Git
@@ -27,7 +29,8 @@ def validate(project: Project, paths: Sequence[str] = (), *, since: str | None =
     ids = index.tasks.keys() | {file.id for file in index.broken}
     problems = sorted([*index.problems, *check_comments(project.root, ids), *project.settings_problems()])
     if since is not None:
-        problems = sorted([*_of_changed(project, problems, since), *find_lost(project, since)])
+        changed = _of_changed(project, problems, since)
+        problems = sorted([*changed, *find_lost(project, since), *_check_gates(project, index, since)])
     if not paths:
         return problems
     wanted = [relative_path(project, path) for path in paths]
@@ -41,6 +44,11 @@ def _of_changed(project: Project, problems: Iterable[Problem], since: str) -> li
         raise InvalidInput(f"there is no commit {since!r}", hint="paths go before the option: PATH --changed REV")
     changed = read_changed_paths(git, since)
     return [problem for problem in problems if problem.path in changed or problem.code.startswith("DT2")]
+
+
+def _check_gates(project: Project, index: Index, since: str) -> Iterator[Problem]:
+    if any(owner.gates for owner in index.projects.values()):
+        yield from check_gates(project, index, project.at(since).load())
 
 
 def last_change(project: Project) -> str | None:

@@ -13,6 +13,7 @@ from dagtasks.planning.index import Index
 from dagtasks.planning.ready import next_tasks, why_not_ready
 from dagtasks.service.documents import edit_document, row_of
 from dagtasks.service.fields import Edit
+from dagtasks.service.gates import refuse_closed_gates
 from dagtasks.service.people import name_or_me
 from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
 from dagtasks.service.tasks import find_task, row_to_json, with_row
@@ -35,6 +36,7 @@ def claim(project: Project, text: str, settings: WriteSettings, assignee: str | 
         task = find_task(index, text)
         if reason := _why_not(index, task, name):
             raise Conflict(reason, hint=_next_hint(project.load(), task, assignee))
+        refuse_closed_gates(project, index, task._replace(status=Status.IN_PROGRESS), task.status)
         return _change(index, task, project.read_document(task.path), name)
 
     return save(project, f"task claim {text}", make, settings)

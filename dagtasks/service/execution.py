@@ -16,6 +16,8 @@ from dagtasks.errors import NotFound
 from dagtasks.model.run import RunEvent, RunRecord, StepRecord
 from dagtasks.planning.plan import Places, Plan
 from dagtasks.planning.sources import to_sources
+from dagtasks.service.writeback import WriteBack
+from dagtasks.store.layout import TASKS
 from dagtasks.store.process import this_process
 from dagtasks.store.project import Project
 from dagtasks.store.runs import make_run_id
@@ -32,8 +34,10 @@ class Doing:
     waits: bool = True
 
 
-def execute(project: Project, plan: Plan, doing: Doing, *, earlier: Earlier | None = None) -> tuple[RunRecord, str]:
-    """Run the plan to its end, and return its record and what a person should know of the engine.
+def execute(
+    project: Project, plan: Plan, doing: Doing, *, earlier: Earlier | None = None
+) -> tuple[RunRecord, list[str]]:
+    """Run the plan to its end, and return its record and what a person should know besides.
 
     `earlier` is the run that this one is a retry of. Raises `EngineUnavailable` before any record is made.
     """
@@ -50,16 +54,18 @@ def go_on(project: Project, record: RunRecord, plan: Plan, doing: Doing, *, canc
     return carry_out(project.with_settings(engine__name=record.engine), Job(plan, mine, earlier), doing)[0]
 
 
-def carry_out(project: Project, job: Job, doing: Doing) -> tuple[RunRecord, str]:
+def carry_out(project: Project, job: Job, doing: Doing) -> tuple[RunRecord, list[str]]:
     """Run the job with the engine of the settings."""
     runs, settings = project.runs, project.settings
     executor = make_executor(settings.engine)
     source = json.dumps(to_sources(job.plan), ensure_ascii=False, sort_keys=True).encode()
     with runs.record(job.record.id, sources(job.plan), source) as recorder:
-        listeners: tuple[Listener, ...] = (recorder, LogWriter(runs.log_path), *doing.listeners)
+        listeners: tuple[Listener, ...] = (recorder, LogWriter(runs.log_path))
+        writer = WriteBack(project, job.plan, job.record) if job.plan.task and job.plan.updates else None
+        listeners += (*([writer] if writer else ()), *doing.listeners)
         desk = replace(make_desk(project), listeners=listeners, waits=doing.waits)
         done = run_plan(job, executor, settings.engine, desk)
-    return done, executor.note
+    return done, [*([executor.note] if executor.note else ()), *(writer.notes if writer else ())]
 
 
 def make_desk(project: Project) -> Desk:
@@ -108,6 +114,7 @@ def begin_record(project: Project, plan: Plan, engine: str) -> RunRecord:
         branch=plan.branch,
         dirty=plan.dirty,
         dirty_digest=_dirty_digest(project) if plan.dirty else None,
+        content=project.get_git().content_id(TASKS),
         process=this_process(),
         blobs={name: template.blob for name, template in plan.templates.items()},
     )

@@ -165,8 +165,8 @@ def run(
     from dagtasks.service.execution import Doing, execute
 
     plan = make_plan(project, selection)
-    record, note = execute(project, plan, Doing(tuple(listeners), waits))
-    return record, [*plan.notes, *([note] if note else [])]
+    record, notes = execute(project, plan, Doing(tuple(listeners), waits))
+    return record, [*plan.notes, *notes]
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:

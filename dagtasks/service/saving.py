@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 
 class WriteSettings(NamedTuple):
-    """How a change is to be made. `commit` None: as the setting `commit` says."""
+    """How a change is to be made. `commit` None: as the setting `commit` says. `trailer` ends the commit's message."""
 
     commit: bool | None = None
     dry_run: bool = False
+    trailer: str = ""
 
 
 class FileChange(NamedTuple):
@@ -68,7 +69,7 @@ def save(project: Project, what: str, make: Callable[[], Change], settings: Writ
         change = make()
         files = {path: content for path, content in _files(change).items() if writer.read(path) != content}
         if wants_commit:
-            return _write_and_commit(project, writer, change, files)
+            return _write_and_commit(project, writer, change, files, settings.trailer)
         writer.write(files)
         return Saved(change, tuple(files))
 
@@ -77,7 +78,9 @@ def _files(change: Change) -> dict[str, bytes | None]:
     return {file.path: file.content for file in change.files}
 
 
-def _write_and_commit(project: Project, writer: Writer, change: Change, files: Mapping[str, bytes | None]) -> Saved:
+def _write_and_commit(
+    project: Project, writer: Writer, change: Change, files: Mapping[str, bytes | None], trailer: str
+) -> Saved:
     """Write, and commit what is ours: also what an earlier command of ours wrote and left to be committed."""
     git = project.get_git()
     paths = list(_files(change))
@@ -95,7 +98,8 @@ def _write_and_commit(project: Project, writer: Writer, change: Change, files: M
 
     try:
         action = UNDONE if change.is_undo else CHANGED
-        return Saved(change, tuple(changed), writer.commit(changed, change.message, action))
+        message = f"{change.message}\n\n{trailer}" if trailer else change.message
+        return Saved(change, tuple(changed), writer.commit(changed, message, action))
     except DagtasksError as error:
         error.hint = error.hint or "the files are saved; commit them yourself when the cause is gone"
         raise

@@ -14,6 +14,7 @@ from dagtasks.planning.index import Index
 from dagtasks.planning.query import is_overdue, parse_query, sort_tasks
 from dagtasks.service.documents import edit_file, make_file, row_of, undo_hint
 from dagtasks.service.fields import TASK_FIELDS, Edit, check_word, describe, parse_edits
+from dagtasks.service.gates import refuse_closed_gates
 from dagtasks.service.projects import Listing
 from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
 from dagtasks.store.comments import comments_folder, find_comment_files, read_comments
@@ -133,6 +134,7 @@ def create(project: Project, key: str, data: Mapping[str, Any], settings: WriteS
         _check_dependencies(index, row)
         after = with_row(index, row)
         refuse_open_dependencies(after, row, None, ignore=False)
+        refuse_closed_gates(project, after, row, None)
         answer = {**row_to_json(after, row, date.today()), "description": written.get("description") or ""}  # noqa: DTZ011
         return Change([FileChange(found.path, content)], f"{row.id}: created: {row.name}", "task", answer)
 
@@ -178,6 +180,7 @@ def change(
             _check_dependencies(index, row)
         after = with_row(index, row)
         notes = refuse_open_dependencies(after, row, before.status, ignore=ignore_dependencies)
+        refuse_closed_gates(project, after, row, before.status)
         message = f"{row.id}: {_describe(before, row, resolved)}"
         data = row_to_json(after, row, date.today())  # noqa: DTZ011 - a due date is a day of the user's calendar
         return Change([FileChange(found.path, content)], message, "task", data, notes)

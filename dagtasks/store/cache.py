@@ -20,7 +20,7 @@ from dagtasks import __version__
 from dagtasks.store.git import Git
 from dagtasks.store.records import Details, Packed, Record
 
-SCHEMA = 2
+SCHEMA = 3
 """Counted up whenever rows, problems or tables change their form."""
 
 _VERSION = crc32(f"{SCHEMA} {__version__} {sys.implementation.cache_tag}".encode()) & 0x7FFF_FFFF

@@ -126,6 +126,18 @@ class Git:
         prefix = self.read("rev-parse", "--show-prefix")
         return sorted(entry[3:].removeprefix(prefix) for entry in text.split("\0") if entry)
 
+    def content_id(self, without: str) -> str:
+        """Stands for all files below the root as they are now, but for those that Git ignores and one folder."""
+        from hashlib import sha256
+
+        listing = (self.find("ls-tree", "-z", "HEAD") or "").split("\0")
+        facts = [entry for entry in listing if entry and entry.rpartition("\t")[2] != without]
+        for path in self.changed_paths():
+            if path.partition("/")[0] != without:
+                file = self.root / path
+                facts.append(f"{path}\0{sha256(file.read_bytes()).hexdigest() if file.is_file() else ''}")
+        return sha256("\0".join(facts).encode("utf-8", "surrogateescape")).hexdigest()
+
     def blob_id(self, content: bytes) -> str:
         """Git's id of the bytes, without storing them."""
         return self.read("hash-object", "-t", "blob", "--stdin", given=content)

@@ -154,7 +154,7 @@ def _place_findings(read: ReadDocuments, tree: _Tree, known: Mapping[Packed, Pac
 
 
 def load_around(root: Path, text: str, cache: Cache) -> Index:
-    """The part of the index that one task needs: itself, what it depends on, and the phases of its project.
+    """The part of the index that one task needs: itself, what it depends on, its project and the phases of that.
 
     No other file is looked at. Where the text does not lead to exactly one file this is the whole index, which knows
     what to say about that.
@@ -165,7 +165,7 @@ def load_around(root: Path, text: str, cache: Cache) -> Index:
     records = _read_paths(root, cache, paths)
     for row in [unpack_row(record.row) for record in records.values() if record.row]:
         if isinstance(row, TaskSummary):
-            records |= _read_paths(root, cache, [*_files_of(root, row.depends_on), *_phase_files(root, row.project)])
+            records |= _read_paths(root, cache, [*_files_of(root, row.depends_on), *_project_files(root, row.project)])
     return build_index([unpack_row(record.row) for record in records.values() if record.row], _own_problems(records))
 
 
@@ -209,11 +209,12 @@ def _files_of(root: Path, ids: Collection[str]) -> list[str]:
     return [*(path for paths in usual.values() for path in paths), *elsewhere]
 
 
-def _phase_files(root: Path, project: str) -> list[str]:
-    folder = f"{TASKS}/{project}/phases"
+def _project_files(root: Path, project: str) -> list[str]:
+    """The files of the project and its phases."""
+    own, folder = f"{TASKS}/{project}/project.yaml", f"{TASKS}/{project}/phases"
     if (root / folder).is_symlink() or not (root / folder).is_dir():
-        return []
-    return [f"{folder}/{name}" for name in os.listdir(root / folder)]  # noqa: PTH208 - names are what is wanted
+        return [own]
+    return [own, *(f"{folder}/{name}" for name in os.listdir(root / folder))]  # noqa: PTH208 - names are wanted
 
 
 def load_details(root: Path, path: str, cache: Cache) -> Details:

@@ -59,8 +59,9 @@ def _read_project(found: Place, data: Mapping[str, Any]) -> _Result:
         project = Project.model_validate(data)
     except ValidationError as error:
         return _Result(None, findings_of(error))
-    row = ProjectSummary(found.id, project.name, found.path, project.description, project.metadata)
-    later = [key for key in ("triggers", "gates") if data.get(key)]
+    gates = {str(status): tuple(names) for status, names in project.gates.items()}
+    row = ProjectSummary(found.id, project.name, found.path, project.description, project.metadata, gates)
+    later = [key for key in ("triggers",) if data.get(key)]
     return _Result(row, [*find_unknown_keys(project), *(_not_yet((key,)) for key in later)])
 
 

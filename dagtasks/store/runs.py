@@ -48,9 +48,11 @@ ATTEMPTS = 5
 
 
 def make_run_id(now: datetime) -> str:
-    """A new id that sorts by time: `20261123t184500-k3f9ab`."""
+    """A new id that sorts by time: `20261123t184500-k3f9ab`, whose second half begins with the millisecond."""
     alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
-    return f"{now:%Y%m%dt%H%M%S}-{''.join(secrets.choice(alphabet) for _ in range(6))}"
+    fraction = divmod(now.microsecond * 1024 // 1_000_000, 32)
+    tail = [alphabet[digit] for digit in fraction] + [secrets.choice(alphabet) for _ in range(4)]
+    return f"{now:%Y%m%dt%H%M%S}-{''.join(tail)}"
 
 
 class RunStore:

@@ -33,7 +33,8 @@ def keep(repository: Project, record: RunRecord, state: RunState | None = RunSta
 
 
 def test_ids_sort_by_time() -> None:
-    ids = [make_run_id(NOW.replace(second=second)) for second in (1, 2, 59)]
+    moments = [NOW.replace(second=1), *(NOW.replace(second=2, microsecond=m * 1000) for m in range(0, 1000, 7))]
+    ids = [make_run_id(moment) for moment in moments]
     assert ids == sorted(ids)
     assert ids[0].startswith("20261123t184501-")
 

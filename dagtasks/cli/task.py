@@ -13,7 +13,7 @@ from dagtasks.cli.app import App, json_option, write_options, yes_option
 from dagtasks.cli.lazy import Group
 from dagtasks.cli.output import fields, printable, show, table
 from dagtasks.cli.wording import describe_history, minute
-from dagtasks.cli.writing import confirm, read_text, show_saved, write_settings
+from dagtasks.cli.writing import ask_again, confirm, read_text, show_saved, write_settings
 from dagtasks.service import tasks
 from dagtasks.service.fields import parse_pairs, split_items
 
@@ -22,7 +22,7 @@ HEAD = ("ID", "STATUS", "PRIORITY", "ASSIGNEE", "PHASE", "NAME")
 
 @click.group(cls=Group)
 def group() -> None:
-    """Tasks: create, list, show, set, move, comment, delete, next, claim."""
+    """Tasks: create, list, show, set, edit, move, comment, delete, next, claim."""
 
 
 def today() -> date:
@@ -164,6 +164,20 @@ def set_(app: App, /, task: str, changes: tuple[str, ...], *, ignore_dependencie
     settings = write_settings(options)
     saved = tasks.change(app.project(), task, texts, settings, ignore_dependencies=ignore_dependencies)
     return show_saved(saved, options)
+
+
+@group.command()
+@click.argument("task", metavar="ID", shell_complete=complete.tasks)
+@write_options
+@click.pass_obj
+def edit(app: App, /, task: str, **options: bool) -> int:
+    """Edit the file of a task in your editor.
+
+    A copy is edited and checked. When something is wrong, the editor can be opened again; the text is never lost.
+    """
+    from dagtasks.service import editing
+
+    return show_saved(editing.edit(app.project(), task, write_settings(options), ask_again), options)
 
 
 @group.command()

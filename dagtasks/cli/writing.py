@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from dagtasks.cli.output import note, printable, show_json
-from dagtasks.errors import InvalidInput
+from dagtasks.cli.output import note, printable, show_error, show_json
+from dagtasks.errors import DagtasksError, InvalidInput
 
 if TYPE_CHECKING:
     from dagtasks.service.saving import Saved, WriteSettings
@@ -54,3 +54,11 @@ def confirm(question: str, *, yes: bool, options: Mapping[str, Any]) -> None:
     if not sys.stdin.isatty():
         raise InvalidInput(f"{question} Nobody is there to ask.", hint="say --yes")
     click.confirm(question, abort=True, err=True)
+
+
+def ask_again(error: DagtasksError) -> bool:
+    """Show what is wrong with an edited text, and ask whether to edit on; where nobody can answer: no."""
+    if not sys.stdin.isatty():
+        return False
+    show_error(error, as_json=False)
+    return click.confirm("Open the editor again?", default=True, err=True)

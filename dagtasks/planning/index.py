@@ -41,6 +41,11 @@ class Index:
         waiting = (task for task in self.tasks.values() if task.status.is_open)
         return Counter(need for task in waiting for need in set(task.depends_on))
 
+    @property
+    def broken_tasks(self) -> list[BrokenFile]:
+        """The files that should be tasks and cannot be read."""
+        return [file for file in self.broken if file.kind == "task"]
+
     def open_dependencies(self, task: TaskSummary) -> list[str]:
         """The ids that the task depends on and that are neither completed nor cancelled (nor known)."""
         return [need for need in task.depends_on if need not in self.tasks or self.tasks[need].status.is_open]
@@ -77,7 +82,7 @@ class Index:
         raise NotFound(f"there is no task {text!r}", hint=self._task_hint(text))
 
     def _task_hint(self, text: str) -> str:
-        broken = next((file for file in self.broken if file.kind == "task" and _begins(file.id, text)), None)
+        broken = next((file for file in self.broken_tasks if _begins(file.id, text)), None)
         if broken:
             return f"its file {broken.path} cannot be read: see `dagtasks validate`"
         return choose_from(text, self.tasks)

@@ -14,9 +14,10 @@ from dagtasks.planning.ready import next_tasks, why_not_ready
 from dagtasks.service.documents import edit_document, row_of
 from dagtasks.service.fields import Edit
 from dagtasks.service.gates import refuse_closed_gates
+from dagtasks.service.links import find_task, with_row
 from dagtasks.service.people import name_or_me
 from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
-from dagtasks.service.tasks import find_task, row_to_json, with_row
+from dagtasks.service.tasks import row_to_json
 from dagtasks.store.layout import Kind, Place
 from dagtasks.store.project import Project
 

@@ -6,9 +6,10 @@ from datetime import datetime
 
 from dagtasks.errors import InvalidInput
 from dagtasks.model.summary import TaskSummary
+from dagtasks.service.links import find_task
 from dagtasks.service.people import name_or_me
 from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
-from dagtasks.service.tasks import ID_ALPHABET, find_task
+from dagtasks.service.tasks import ID_ALPHABET
 from dagtasks.store.comments import comment_name, comments_folder, make_comment, parse_comment
 from dagtasks.store.project import Project
 

@@ -16,7 +16,7 @@ from dagtasks.errors import Conflict, InvalidInput, NotFound
 from dagtasks.model.names import choose_from
 from dagtasks.model.run import RunRecord, StepRecord
 from dagtasks.model.values import JSON, RunState, StepState
-from dagtasks.service.tasks import find_task
+from dagtasks.service.links import find_task
 from dagtasks.store.project import Project
 from dagtasks.store.runs import is_parked
 

@@ -18,7 +18,7 @@ from dagtasks.planning.index import Index
 from dagtasks.planning.plan import Deferred, Plan, PlannedTemplate
 from dagtasks.planning.planner import Surroundings
 from dagtasks.planning.planner import make_plan as plan_of
-from dagtasks.service.tasks import find_task
+from dagtasks.service.links import find_task
 from dagtasks.service.templates import find_template, plan_template, read_pairs
 from dagtasks.store.git import Head
 from dagtasks.store.project import Project

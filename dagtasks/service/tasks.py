@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple, cast
 
-from dagtasks.errors import Conflict, InvalidProject, NotFound, Problem
+from dagtasks.errors import Conflict, Problem
 from dagtasks.model.summary import TaskSummary
 from dagtasks.model.values import Priority, Status
-from dagtasks.planning import graph, ready
+from dagtasks.planning import ready
 from dagtasks.planning.index import Index
 from dagtasks.planning.query import is_overdue, parse_query, sort_tasks
 from dagtasks.service.documents import edit_file, make_file, row_of, undo_hint
 from dagtasks.service.fields import TASK_FIELDS, Edit, check_word, describe, parse_edits
 from dagtasks.service.gates import refuse_closed_gates
+from dagtasks.service.links import check_dependencies, check_phase, find_task, refuse_open_dependencies, with_row
 from dagtasks.service.projects import Listing
 from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
 from dagtasks.store.comments import comments_folder, find_comment_files, read_comments
@@ -37,13 +38,9 @@ def list_matching(project: Project, query: str, today: date, *, sort: str = "id"
     rows = [row_to_json(index, task, today) for task in found[:limit]]
     if wanted.wants_broken:
         rows += [
-            {"id": file.id, "project": file.project, "path": file.path, "invalid": True} for file in _broken(index)
+            {"id": file.id, "project": file.project, "path": file.path, "invalid": True} for file in index.broken_tasks
         ]
     return Listing(rows, index.problems)
-
-
-def _broken(index: Index) -> Iterable[Any]:
-    return (file for file in index.broken if file.kind == Kind.TASK)
 
 
 def row_to_json(index: Index, task: TaskSummary, today: date) -> dict[str, Any]:
@@ -99,18 +96,6 @@ def show(project: Project, text: str, today: date, *, dependents: bool = False, 
     return Shown(shown, thread.problems)
 
 
-def find_task(index: Index, text: str) -> TaskSummary:
-    """As `Index.get_task`; of a task whose file is wrong the problems. Raises `NotFound`, `InvalidProject`."""
-    try:
-        return index.get_task(text)
-    except NotFound:
-        broken = [file for file in _broken(index) if text and text in (file.id, file.id.partition("-")[2])]
-        if not broken:
-            raise
-        problems = [problem for problem in index.problems if problem.path == broken[0].path]
-        raise InvalidProject(f"task {broken[0].id} cannot be read", problems=problems) from None
-
-
 def create(project: Project, key: str, data: Mapping[str, Any], settings: WriteSettings) -> Saved:
     """Write a new task with a new id. Raises `NotFound`, `InvalidInput`, `Conflict`; nothing is written then."""
     for kind in ("status", "priority"):
@@ -130,8 +115,8 @@ def create(project: Project, key: str, data: Mapping[str, Any], settings: WriteS
         }
         content = make_file(found, written)
         row = cast(TaskSummary, row_of(found, content))
-        _check_phase(index, row)
-        _check_dependencies(index, row)
+        check_phase(index, row)
+        check_dependencies(index, row)
         after = with_row(index, row)
         refuse_open_dependencies(after, row, None, ignore=False)
         refuse_closed_gates(project, after, row, None)
@@ -154,11 +139,6 @@ def _new_place(index: Index, key: str) -> Place:
     return Place(f"{TASKS}/{key}{deeper}/{name}.yaml", Kind.TASK, name, key)
 
 
-def with_row(index: Index, row: TaskSummary) -> Index:
-    """The index with the task as it will be."""
-    return Index(index.projects, index.phases, {**index.tasks, row.id: row}, index.templates, index.broken)
-
-
 def change(
     project: Project, text: str, texts: Sequence[str], settings: WriteSettings, *, ignore_dependencies: bool = False
 ) -> Saved:
@@ -175,9 +155,9 @@ def change(
         resolved = [_resolve(index, edit) for edit in edits]
         content = edit_file(project, found, resolved)
         row = cast(TaskSummary, row_of(found, content))
-        _check_phase(index, row)
+        check_phase(index, row)
         if links:
-            _check_dependencies(index, row)
+            check_dependencies(index, row)
         after = with_row(index, row)
         notes = refuse_open_dependencies(after, row, before.status, ignore=ignore_dependencies)
         refuse_closed_gates(project, after, row, before.status)
@@ -204,37 +184,6 @@ def _resolve(index: Index, edit: Edit) -> Edit:
     if edit.op == "remove" and edit.value not in index.tasks:
         return edit
     return edit._replace(value=find_task(index, edit.value).id)
-
-
-def refuse_open_dependencies(index: Index, task: TaskSummary, before: Status | None, *, ignore: bool) -> list[str]:
-    """Raise `Conflict` when the task begins or ends although it depends on open tasks; `ignore` makes it a note."""
-    starts = task.status in (Status.IN_PROGRESS, Status.COMPLETED) and task.status is not before
-    needs = index.open_dependencies(task) if starts else []
-    if not needs:
-        return []
-    names = ", ".join(f"{need} ({index.tasks[need].status if need in index.tasks else 'unknown'})" for need in needs)
-    if ignore:
-        return [f"{task.id} depends on open tasks: {names}"]
-    raise Conflict(
-        f"{task.id} cannot become {task.status}: it depends on open tasks: {names}",
-        hint="complete or cancel them first, or say --ignore-dependencies",
-    )
-
-
-def _check_phase(index: Index, row: TaskSummary) -> None:
-    if row.phase:
-        index.get_phase(f"{row.project}/{row.phase}")
-
-
-def _check_dependencies(index: Index, row: TaskSummary) -> None:
-    """Refuse an unknown dependency and a circle."""
-    for need in row.depends_on:
-        if need not in index.tasks and need != row.id:
-            find_task(index, need)
-    edges = {**{task.id: task.depends_on for task in index.tasks.values()}, row.id: row.depends_on}
-    if row.id in graph.reachable(edges, [row.id]):
-        cycle = next((path for path in graph.find_cycles(edges) if row.id in path), [row.id])
-        raise Conflict(f"tasks would depend on one another in a circle: {' -> '.join([*cycle, cycle[0]])}")
 
 
 def delete(project: Project, text: str, settings: WriteSettings, *, detach: bool = False) -> Saved:

@@ -12,8 +12,8 @@ from dagtasks.model.summary import TaskSummary
 from dagtasks.planning.index import Index
 from dagtasks.service.documents import edit_file
 from dagtasks.service.fields import Edit
+from dagtasks.service.links import find_task
 from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
-from dagtasks.service.tasks import find_task
 from dagtasks.service.templates import coerce_parameters
 from dagtasks.store.layout import Kind, Place
 from dagtasks.store.project import Project

@@ -14,6 +14,7 @@ from dagtasks.model.values import JSON, RunState
 from dagtasks.planning.plan import Plan
 from dagtasks.planning.resolve import Around
 from dagtasks.service import tasks
+from dagtasks.service.links import find_task
 from dagtasks.service.saving import WriteSettings
 from dagtasks.store.project import Project
 
@@ -75,7 +76,7 @@ class WriteBack:
     def _read_fields(self) -> dict[str, JSON]:
         """The fields of the task that the template may change, as they are now."""
         index = self._project.load_around(self._task)
-        row: Any = tasks.find_task(index, self._task)
+        row: Any = find_task(index, self._task)
         names = {name for fields in self._plan.updates.values() for name in fields}
         return {name: _find(row._asdict(), name) for name in names}
 

@@ -230,3 +230,30 @@ def _git_dir(pointer: Path) -> Path | None:
 def init_repository(path: Path) -> None:
     """Make the folder a Git repository with the branch `main`."""
     Git(path, path / ".git").write("init", "--quiet", "--initial-branch=main")
+
+
+def run_editor(file: Path, folder: Path) -> None:
+    """Let the user edit the file, with the editor that Git would take in the folder. Raises `GitError` when that fails.
+
+    It has our terminal; what it prints into a pipe goes to stderr, because stdout is for the answer.
+    """
+    import signal
+    import subprocess
+
+    hint = "set VISUAL or EDITOR, or: git config core.editor"
+    try:
+        editor = Git(folder, folder).read("var", "GIT_EDITOR")
+    except GitError as error:
+        raise GitError(f"no editor is known here: {error.message}", hint=hint) from None
+    stdout = None if os.isatty(1) else 2
+    # ^C in the terminal reaches us, too, and is meant for the editor. A handler, unlike SIG_IGN, is not inherited.
+    kept = [(one, signal.signal(one, lambda *_: None)) for one in (signal.SIGINT, signal.SIGQUIT)]
+    try:
+        # As git does it: the editor is a command of the shell. The shell, too, leaves ^C to the editor.
+        command = f'trap : INT QUIT; {editor} "$@"'
+        done = subprocess.run(["sh", "-c", command, editor, str(file)], stdout=stdout, check=False)
+    finally:
+        for one, handler in kept:
+            signal.signal(one, handler)
+    if done.returncode:
+        raise GitError(f"the editor `{editor}` ended with {done.returncode}", hint=hint)

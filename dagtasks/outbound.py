@@ -11,8 +11,11 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from types import TracebackType
 from typing import Self
@@ -26,6 +29,8 @@ Resolve = Callable[[str, int], Awaitable[Iterable[str]]]
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 CONNECT_TIMEOUT = 10.0
+LONGEST_WAIT = 3600.0
+"""Seconds: what `Retry-After` may ask for; a server must not be able to stop a run for days."""
 PORTS = {"http": 80, "https": 443}
 
 PUBLIC_IPV6 = ip_network("2000::/3")
@@ -68,8 +73,8 @@ class Outgoing:
 
     url: str
     method: str = "GET"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
     timeout: float = 30.0
     max_response: int = 1 << 20
     redirects: int = 0
@@ -139,7 +144,7 @@ class OutboundClient:
             except httpx.TransportError as error:
                 raise _no_answer(url, error) from error
             return await _read(response, url, outgoing)
-        raise _no_answer(url, failure)
+        raise _no_connection(url, failure)
 
     def _transport(self, outgoing: Outgoing) -> httpx.AsyncHTTPTransport:
         # Connections are never kept: a pool would share one TLS connection between names on the same address.
@@ -198,7 +203,9 @@ def parse_url(text: str) -> httpx.URL:
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
-    """Refuses names and values that would end the header or change how the message is framed."""
+    """Refuses names and values that would end the header or change how the message is framed, and a name twice."""
+    if len({name.lower() for name in headers}) < len(headers):
+        raise OutboundError("bad_header", "a header is given twice; upper and lower case make no difference")
     for name, value in headers.items():
         if not name or not set(name) <= TOKEN:
             raise OutboundError("bad_header", f"{name!r} cannot be the name of a header")
@@ -218,10 +225,32 @@ def redirected(outgoing: Outgoing, status: int, location: str) -> Outgoing:
     if there.scheme != here.scheme:
         raise OutboundError("bad_redirect", f"{_origin(here)} redirects from {here.scheme} to {there.scheme}")
     after = replace(outgoing, url=str(there))
-    if _origin(there) != _origin(here):
-        kept = {name: value for name, value in outgoing.headers.items() if name.lower() in KEPT_ACROSS_HOSTS}
-        after = replace(after, headers=kept)
-    return _as_get(after) if _becomes_get(outgoing.method, status) else after
+    after = _as_get(after) if _becomes_get(outgoing.method, status) else after
+    return after if _origin(there) == _origin(here) else _for_another_host(after, here)
+
+
+def _for_another_host(outgoing: Outgoing, here: httpx.URL) -> Outgoing:
+    if outgoing.body:
+        message = f"{_origin(here)} redirects to another host, which would get the body that is meant for the first"
+        raise OutboundError("bad_redirect", message)
+    kept = {name: value for name, value in outgoing.headers.items() if name.lower() in KEPT_ACROSS_HOSTS}
+    return replace(outgoing, headers=kept)
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """The seconds that an answer asks to wait before the next try (RFC 9110 10.2.3), at most `LONGEST_WAIT`.
+
+    None when it does not ask, or in no way that can be understood. `now` is an aware time.
+    """
+    text = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]+", text):
+        return min(float(text), LONGEST_WAIT)
+    try:
+        moment = parsedate_to_datetime(text)
+        wait = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now
+    except (ValueError, OverflowError):
+        return None
+    return min(max(wait.total_seconds(), 0.0), LONGEST_WAIT)
 
 
 def _becomes_get(method: str, status: int) -> bool:
@@ -292,8 +321,25 @@ def _refuse_private(host: str, addresses: Iterable[Address]) -> None:
         )
 
 
-def _no_answer(url: httpx.URL, error: Exception | None) -> OutboundError:
-    return OutboundError("no_answer", f"no answer from {_origin(url)}: {error or type(error).__name__}")
+def _no_answer(url: httpx.URL, error: Exception) -> OutboundError:
+    return OutboundError("no_answer", f"no answer from {_origin(url)}: {_reason(error)}")
+
+
+def _no_connection(url: httpx.URL, error: Exception | None) -> OutboundError:
+    """Nothing of the request was sent."""
+    if found := _find_tls_error(error):
+        return OutboundError("tls", f"no secure connection to {_origin(url)}: {_reason(found)}")
+    return OutboundError("no_connection", f"no connection to {_origin(url)}: {_reason(error)}")
+
+
+def _find_tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _reason(error: BaseException | None) -> str:
+    return str(error) or type(error).__name__
 
 
 def _origin(url: httpx.URL) -> str:

@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,6 +23,7 @@ from dagtasks.outbound import (
     Outgoing,
     is_public,
     redirected,
+    retry_after,
 )
 
 REFUSED_ADDRESSES = [
@@ -103,9 +108,20 @@ REFUSED_URLS = {
     "http://0x7f000001/": "address_refused",
     "http://0177.0.0.1/": "bad_url",
     "http://127.1/": "address_refused",
+    "http://127.0.1/": "address_refused",
+    "http://0x7f.1/": "address_refused",
+    "http://017700000001/": "address_refused",
+    "http://127。0。0。1/": "address_refused",
+    "http://127.0.0.1./": "unknown_host",
+    "http://%31%32%37.0.0.1/": "bad_url",
+    "http://127.0.0.1%00.example.com/": "bad_url",
+    "http://127.0.0.1#@example.com/": "address_refused",
+    "HTTP://LOCALHOST/": "address_refused",
     "http://0/": "address_refused",
     "http://[::1]/": "address_refused",
     "http://[::ffff:127.0.0.1]/": "address_refused",
+    "http://[0:0:0:0:0:ffff:7f00:1]/": "address_refused",
+    "http://[::127.0.0.1]/": "address_refused",
     "http://[64:ff9b::7f00:1]/": "address_refused",
     "http://[2002:7f00:1::]/": "address_refused",
     "http://[::]/": "address_refused",
@@ -166,6 +182,7 @@ BAD_HEADERS = [
     {"Host": "other"},
     {"content-length": "5"},
     {"Transfer-Encoding": "chunked"},
+    {"Authorization": "a", "authorization": "b"},
 ]
 
 
@@ -220,6 +237,29 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer_gzip(self, rest: str) -> None:
         self._answer(200, gzip.compress(b"x" * 10_000_000), Content_Encoding="gzip")
+
+    def answer_drip(self, rest: str) -> None:
+        """An answer of which a little comes all the time."""
+        self.send_response(200)
+        self.end_headers()
+        self._go_on(b"x")
+
+    def answer_headers(self, rest: str) -> None:
+        """An answer whose headers never end."""
+        self.send_response(200)
+        self._go_on(b"X-More: " + b"x" * 1000 + b"\r\n")
+
+    def _go_on(self, piece: bytes) -> None:
+        try:
+            self.flush_headers()
+            while not self.server.released.wait(0.01):  # type: ignore[attr-defined]
+                self.wfile.write(piece)
+        except OSError:
+            pass
+        self.close_connection = True
+
+    def answer_nothing(self, rest: str) -> None:
+        self.close_connection = True
 
     def answer_slow(self, rest: str) -> None:
         self.server.released.wait(5)  # type: ignore[attr-defined]
@@ -323,13 +363,26 @@ def test_redirect_to_a_refused_address(server: ThreadingHTTPServer) -> None:
 def test_redirect_to_another_host_drops_what_may_be_secret(server: ThreadingHTTPServer) -> None:
     given = {"Authorization": "Bearer t", "Cookie": "a=b", "X-API-Key": "k", "Accept": "text/plain"}
     with serving() as other:
-        request = Outgoing(at(server, f"/to/307/{at(other, '/ok/')}"), "POST", given, b"body", redirects=5)
+        request = Outgoing(at(server, f"/to/307/{at(other, '/ok/')}"), "GET", given, redirects=5)
         assert send(request, allow=("127.0.0.1",)).status == 200
-        [(method, _, headers, body)] = other.seen  # type: ignore[attr-defined]
-    assert (method, body) == ("POST", b"body")
+        [(method, _, headers, _)] = other.seen  # type: ignore[attr-defined]
+    assert method == "GET"
     assert not {"authorization", "cookie", "x-api-key"} & {name.lower() for name in headers}
     assert headers["Accept"] == "text/plain"
     assert server.seen[0][2]["X-API-Key"] == "k"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_no_other_host_gets_the_body(server: ThreadingHTTPServer, status: int) -> None:
+    with serving() as other:
+        request = Outgoing(
+            at(server, f"/to/{status}/{at(other, '/ok/')}"), "POST", body=b"client_secret=s", redirects=5
+        )
+        with pytest.raises(OutboundError, match="redirects to another host") as caught:
+            send(request, allow=("127.0.0.1",))
+        assert other.seen == []  # type: ignore[attr-defined]
+    assert caught.value.code == "bad_redirect"
+    assert redirected(request, 303, "http://b.example/").body == b""
 
 
 REDIRECTS = [
@@ -373,15 +426,132 @@ def test_compressed_response_is_refused(server: ThreadingHTTPServer) -> None:
     assert caught.value.code == "content_encoding"
 
 
-def test_the_deadline_covers_the_whole_request(server: ThreadingHTTPServer) -> None:
+@pytest.mark.parametrize("way", ["slow", "drip"])
+def test_the_deadline_covers_the_whole_request(server: ThreadingHTTPServer, way: str) -> None:
     with pytest.raises(OutboundError, match=r"within 0\.2 seconds") as caught:
-        send(Outgoing(at(server, "/slow/"), timeout=0.2), allow=("127.0.0.1",))
+        send(Outgoing(at(server, f"/{way}/"), timeout=0.2), allow=("127.0.0.1",))
     assert caught.value.code == "timeout"
+
+
+@pytest.mark.parametrize("way", ["headers", "nothing"])
+def test_an_answer_that_is_none(server: ThreadingHTTPServer, way: str) -> None:
+    with pytest.raises(OutboundError, match=r"no answer from http://127\.0\.0\.1:\d+: \w") as caught:
+        send(Outgoing(at(server, f"/{way}/?token=1")), allow=("127.0.0.1",))
+    assert (caught.value.code, "token" in caught.value.message) == ("no_answer", False)
 
 
 def test_nobody_listens() -> None:
     with serving() as gone:
         url = at(gone, "/path?token=1")
-    with pytest.raises(OutboundError, match=r"no answer from http://127\.0\.0\.1:\d+: ") as caught:
+    with pytest.raises(OutboundError, match=r"no connection to http://127\.0\.0\.1:\d+: \w") as caught:
         send(Outgoing(url), allow=("127.0.0.1",))
-    assert (caught.value.code, "token" in caught.value.message) == ("no_answer", False)
+    assert (caught.value.code, "token" in caught.value.message) == ("no_connection", False)
+
+
+def test_an_allowed_ipv6_address_is_tried() -> None:
+    with pytest.raises(OutboundError) as caught:
+        send(Outgoing("http://[::1]:1/"), allow=("[::1]",))
+    assert caught.value.code == "no_connection"
+
+
+def test_nothing_secret_is_in_the_text_of_a_request() -> None:
+    request = Outgoing("https://a.example/", headers={"Authorization": "t0ken"}, body=b"t0ken")
+    assert "t0ken" not in repr(request)
+
+
+# -- TLS ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate that no authority signed, for chat.internal and 127.0.0.1; its key is in the file, too."""
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    subject = ["-subj", "/CN=chat.internal", "-addext", "subjectAltName=DNS:chat.internal,IP:127.0.0.1"]
+    kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    made = subprocess.run(["openssl", "req", *kind, *subject, "-keyout", "-"], capture_output=True, check=True)
+    file.write_bytes(made.stdout)
+    return file
+
+
+@pytest.fixture
+def secure(certificate: Path) -> Iterator[ThreadingHTTPServer]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with serving() as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        yield server
+
+
+def ask(server: ThreadingHTTPServer, host: str, *, verify_tls: bool = True) -> Answer:
+    request = Outgoing(f"https://{host}:{server.server_port}/ok/", verify_tls=verify_tls)
+    return send(request, allow=(host,), names={host: ["127.0.0.1"]})
+
+
+def test_a_certificate_that_nobody_vouches_for(secure: ThreadingHTTPServer) -> None:
+    with pytest.raises(
+        OutboundError, match=r"no secure connection to https://chat\.internal:\d+: .*self-signed"
+    ) as caught:
+        ask(secure, "chat.internal")
+    assert caught.value.code == "tls"
+    assert ask(secure, "chat.internal", verify_tls=False).status == 200
+    assert len(secure.seen) == 1  # type: ignore[attr-defined]
+
+
+def test_the_certificate_has_to_be_that_of_the_name(
+    secure: ThreadingHTTPServer, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert ask(secure, "chat.internal").status == 200
+    assert ask(secure, "127.0.0.1").status == 200
+    with pytest.raises(OutboundError, match="not valid for 'other") as caught:
+        ask(secure, "other.internal")
+    assert caught.value.code == "tls"
+
+
+def test_no_tls_at_all(server: ThreadingHTTPServer) -> None:
+    with pytest.raises(OutboundError) as caught:
+        ask(server, "chat.internal", verify_tls=False)
+    assert caught.value.code == "tls"
+
+
+# -- when to try again ----------------------------------------------------------------------------------------------
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0.0),
+        (" 120 ", 120.0),
+        ("3601", 3600.0),
+        ("9" * 5000, 3600.0),
+        ("Wed, 25 Nov 2026 12:01:30 GMT", 90.0),
+        ("Wed, 25 Nov 2026 12:01:30 -0000", 90.0),
+        ("Wed, 25 Nov 2026 13:01:30 +0100", 90.0),
+        ("Wednesday, 25-Nov-26 12:01:30 GMT", 90.0),
+        ("Wed, 25 Nov 2026 11:00:00 GMT", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 3600.0),
+        ("", None),
+        ("-5", None),
+        ("1.5", None),
+        ("²", None),
+        ("soon", None),
+        ("Wed, 99 Nov 2026 12:01:30 GMT", None),
+        ("Wed, 25 Nov 2026 12:01:30 +9999", None),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", 3600.0),
+        ("Fri, 31 Dec 99999999999 23:59:59 GMT", None),
+    ],
+)
+def test_when_to_try_again(text: str, seconds: float | None) -> None:
+    assert retry_after({"retry-after": text}, NOW) == seconds
+
+
+def test_an_answer_that_does_not_say_when() -> None:
+    assert retry_after({"date": "Wed, 25 Nov 2026 12:01:30 GMT"}, NOW) is None
+
+
+@given(st.text(max_size=40))
+def test_any_text_as_the_time_to_wait(text: str) -> None:
+    found = retry_after({"retry-after": text}, NOW)
+    assert found is None or 0 <= found <= 3600

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from dagtasks.engine.http import decode_body, make_outgoing, parse_json
-from dagtasks.outbound import Answer
+from dagtasks.engine.http import ApiResult, decode_body, is_transient, make_auth, make_outgoing, parse_json
+from dagtasks.engine.masking import Masker
+from dagtasks.outbound import Answer, OutboundError, check_headers
 from dagtasks.planning.plan import ApiRequest
 
 BODIES: list[tuple[dict[str, Any], bytes, str | None]] = [
@@ -53,6 +54,13 @@ def test_redirects_are_the_templates_choice(follow: bool, redirects: int) -> Non
         ("text/plain; charset=iso-8859-1", b"\xe9", "é"),
         ("text/plain; charset=nonsense", "é".encode(), "é"),
         ("", b"a\xff", "a\ufffd"),
+        ("text/plain; charset=utf-16le", b"a\0", "a"),
+        ("text/plain; charset=rot13", b"a", "a"),
+        ("text/plain; charset=undefined", b"a", "a"),
+        ("text/plain; charset=idna", b"a\xff", "a\ufffd"),
+        ("text/plain; charset=unicode-escape", b"\\x41", "\\x41"),
+        ('text/plain; charset="-PunyCode."', b"abc-bcd", "abc-bcd"),
+        ("text/plain; charset*=us-ascii''utf%00", b"a", "a"),
     ],
 )
 def test_text_of_an_answer(content_type: str, body: bytes, text: str) -> None:
@@ -64,3 +72,83 @@ def test_text_of_an_answer(content_type: str, body: bytes, text: str) -> None:
 )
 def test_json_of_an_answer(text: str, value: object) -> None:
     assert parse_json(text) == value
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"body": "\ud800"}, {"form": {"a": "\ud800"}}, {"json": "\ud800", "has_json": True}, {"query": {"a": "\ud800"}}],
+)
+def test_half_a_character_is_not_sent(fields: dict[str, Any]) -> None:
+    with pytest.raises(OutboundError) as caught:
+        make_outgoing(ApiRequest("s", 1, "https://a.example/", **fields))
+    assert caught.value.code == "bad_body"
+
+
+AUTHS: list[tuple[dict[str, Any], dict[str, str]]] = [
+    ({"bearer": "t0ken"}, {"Authorization": "Bearer t0ken"}),
+    (
+        {"bearer": None, "basic": {"user": "ann", "password": "p:w"}, "header": None},
+        {"Authorization": "Basic YW5uOnA6dw=="},
+    ),
+    ({"basic": {"user": "", "password": "é"}}, {"Authorization": "Basic OsOp"}),
+    ({"header": {"name": "X-API-Key", "value": "k"}}, {"X-API-Key": "k"}),
+]
+
+
+@pytest.mark.parametrize(("auth", "headers"), AUTHS)
+def test_auth(auth: dict[str, Any], headers: dict[str, str]) -> None:
+    assert make_auth(auth) == headers
+    check_headers(make_auth(auth))
+
+
+BAD_AUTHS: list[tuple[dict[str, Any], str]] = [
+    ({"bearer": ""}, r"auth\.bearer has no text"),
+    ({"bearer": " \n"}, r"auth\.bearer has no text"),
+    ({"bearer": 12345678}, r"auth\.bearer has no text"),
+    ({"basic": {"user": "a", "password": None}}, r"auth\.basic\.password has no text"),
+    ({"basic": {"user": "a:secret", "password": "p"}}, "must not hold a colon"),
+    ({"header": {"name": "X-A", "value": ""}}, r"auth\.header\.value has no text"),
+]
+
+
+@pytest.mark.parametrize(("auth", "message"), BAD_AUTHS)
+def test_auth_without_a_usable_value(auth: dict[str, Any], message: str) -> None:
+    with pytest.raises(OutboundError, match=message) as caught:
+        make_auth(auth)
+    assert caught.value.code == "bad_auth"
+    assert "secret" not in caught.value.message
+    assert "12345678" not in caught.value.message
+
+
+@pytest.mark.parametrize("value", ["s3cret\r\nX-Other: 1", "s3cret\n", "s3crét"])
+def test_a_secret_that_no_header_can_hold_is_not_shown(value: str) -> None:
+    with pytest.raises(OutboundError) as caught:
+        check_headers(make_auth({"header": {"name": "X-A", "value": value}}))
+    assert caught.value.code == "bad_header"
+    assert "s3cr" not in caught.value.message
+
+
+def test_a_login_that_comes_back_is_masked() -> None:
+    sent = make_auth({"basic": {"user": "ann", "password": "correct horse"}})["Authorization"]
+    assert Masker(["correct horse"]).mask_text(f"you sent {sent}!") in (
+        "you sent Basic YW5uO***!",
+        "you sent Basic YW5uOm***!",
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "transient"),
+    [
+        (ApiResult(503, {}, "", None), True),
+        (ApiResult(429, {}, "", None), True),
+        (ApiResult(500, {}, "", None), False),
+        (ApiResult(200, {}, "", None), False),
+        (OutboundError("no_connection", ""), True),
+        (OutboundError("unknown_host", ""), True),
+        (OutboundError("no_answer", ""), False),
+        (OutboundError("tls", ""), False),
+        (OutboundError("address_refused", ""), False),
+    ],
+)
+def test_what_may_go_well_another_time(outcome: ApiResult | OutboundError, *, transient: bool) -> None:
+    assert is_transient(outcome) is transient

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from dagtasks.errors import Finding, InvalidInput
 
@@ -19,7 +19,14 @@ CODES = {
     "into `config/.env`, `~/.config/dagtasks/config.yaml` or the environment.",
     "DT143": "`config/.env` is tracked by Git, so everybody would get its secrets. Remove it from Git "
     "(`git rm --cached config/.env`) and keep it in `.gitignore`.",
+    "DT144": "`config/.env` holds a secret, and every user of the machine may read it: `chmod 600 config/.env`.",
 }
+
+SECRETS = "secrets."
+"""What the names of settings begin with that say where secrets come from."""
+SECRET_VARIABLE = "DAGTASKS_SECRET_"  # noqa: S105 - no secret, the beginning of a name
+"""What the names of variables begin with that are secrets themselves."""
+SecretKind = Literal["env", "file", "command"]
 
 
 class Setting(NamedTuple):
@@ -105,6 +112,20 @@ class Resolved(NamedTuple):
     source: str
 
 
+class SecretSource(NamedTuple):
+    """Where a secret comes from: a variable, a file, or what a command prints. Never the secret itself.
+
+    `layer` is where that is said.
+    """
+
+    kind: SecretKind
+    place: str | tuple[str, ...]
+    layer: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.place if isinstance(self.place, str) else self.place[0]}"
+
+
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
     """What an executor needs to know. `timeout` is in seconds."""
@@ -124,6 +145,7 @@ class Settings:
     site_url: str | None = None
     allow_hosts: tuple[str, ...] = ()
     resolved: Mapping[str, Resolved] = field(default_factory=dict)
+    secrets: Mapping[str, SecretSource] = field(default_factory=dict)
 
 
 def combine(layers: Sequence[Layer]) -> Settings:
@@ -136,7 +158,9 @@ def combine(layers: Sequence[Layer]) -> Settings:
         max_parallel=values["engine.max_parallel"] or os.cpu_count() or 1,
         timeout=parse_seconds(values["engine.timeout"]),
     )
-    return Settings(engine, values["commit"], values["site.url"], values["outbound.allow_hosts"], resolved)
+    secrets = _find_secrets(layers)
+    resolved |= {f"{SECRETS}{name}": Resolved(str(source), source.layer) for name, source in secrets.items()}
+    return Settings(engine, values["commit"], values["site.url"], values["outbound.allow_hosts"], resolved, secrets)
 
 
 def _resolve(setting: Setting, layers: Sequence[Layer]) -> Resolved:
@@ -149,15 +173,85 @@ def _resolve(setting: Setting, layers: Sequence[Layer]) -> Resolved:
     return Resolved(setting.default, "default")
 
 
+def _find_secrets(layers: Sequence[Layer]) -> dict[str, SecretSource]:
+    """The sources by name, in order; the first layer is strongest."""
+    found = {
+        name.removeprefix(SECRETS): SecretSource(*parse_source(value), layer.source)
+        for layer in reversed(layers)
+        for name, value in layer.values.items()
+        if name.startswith(SECRETS) and value is not None
+    }
+    return dict(sorted(found.items()))
+
+
+def parse_source(value: object) -> tuple[SecretKind, str | tuple[str, ...]]:
+    """What a settings file says of a secret: its kind and place. Raises ValueError, which never shows the value."""
+    kinds: tuple[SecretKind, ...] = get_args(SecretKind)
+    kind = next((kind for kind in kinds if isinstance(value, Mapping) and list(value) == [kind]), None)
+    if kind is None or not isinstance(value, Mapping):
+        raise ValueError("must say where it comes from, as {env: NAME}, {file: PATH} or {command: [PROGRAM, ...]}")
+    return kind, _PARSE_PLACE[kind](value[kind])
+
+
+def _parse_variable(place: object) -> str:
+    if not isinstance(place, str) or not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", place):
+        raise ValueError("env must be the name of a variable")
+    return place
+
+
+def _parse_path(place: object) -> str:
+    if not isinstance(place, str) or not place.startswith(("/", "~/")):
+        raise ValueError("file must be an absolute path, or one that begins with ~/")
+    return place
+
+
+def _parse_command(place: object) -> tuple[str, ...]:
+    if not isinstance(place, list) or not place or not all(isinstance(item, str) for item in place):
+        raise ValueError("command must be a list of texts: a program and its arguments")
+    if not place[0].startswith(("/", "~/")) and ("/" in place[0] or not place[0]):
+        raise ValueError("command must begin with a program that PATH has, or an absolute path, or one with ~/")
+    return tuple(place)
+
+
+_PARSE_PLACE: Mapping[SecretKind, Callable[[object], str | tuple[str, ...]]] = {
+    "env": _parse_variable,
+    "file": _parse_path,
+    "command": _parse_command,
+}
+
+
 def check_values(values: Mapping[str, object], *, is_committed: bool) -> Iterator[Finding]:
     """What is wrong with the values of one settings file; `is_committed`: everybody gets it with a clone."""
     for name, value in values.items():
         loc = tuple(name.split("."))
         setting = BY_NAME.get(name)
-        if setting is None:
+        if name.startswith(SECRETS) or name == "secrets":
+            yield from _check_secret(name, value, is_committed=is_committed)
+        elif setting is None:
             yield Finding(loc, "DT140", f"there is no setting {name!r}", "see `dagtasks config show`", on_key=True)
         elif value is not None:
             yield from _check_value(setting, value, loc, is_committed=is_committed)
+
+
+def _check_secret(name: str, value: object, *, is_committed: bool) -> Iterator[Finding]:
+    key = name.removeprefix(SECRETS)
+    loc = ("secrets", key) if key != name else ("secrets",)
+    if is_committed:
+        message = "where secrets come from is for the operator of a machine only"
+        hint = f"bind it in ~/.config/dagtasks/config.yaml, or as {SECRET_VARIABLE}NAME in config/.env"
+        yield Finding(loc, "DT142", message, hint, on_key=True)
+    if name == "secrets" and value is not None:
+        yield Finding(loc, "DT141", "secrets must map names to where they come from")
+    if name == "secrets" or value is None:
+        return
+    try:
+        _parse_variable(key)
+    except ValueError:
+        yield Finding(loc, "DT141", f"{key!r} cannot be the name of a secret: letters, digits and _", on_key=True)
+    try:
+        parse_source(value)
+    except ValueError as error:
+        yield Finding(loc, "DT141", f"secret {key}: {error}")
 
 
 def _check_value(setting: Setting, value: object, loc: tuple[str, ...], *, is_committed: bool) -> Iterator[Finding]:
@@ -231,19 +325,23 @@ def parse_seconds(value: object) -> float:
 
 
 def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
-    """Nested maps as {dotted name: value}."""
+    """Nested maps as {dotted name: value}; the source of a secret is one value."""
     flat: dict[str, object] = {}
     for key, value in data.items():
         name = f"{prefix}{key}"
-        flat |= flatten(value, f"{name}.") if isinstance(value, dict) else {name: value}
+        is_group = isinstance(value, dict) and prefix != SECRETS
+        flat |= flatten(value, f"{name}.") if is_group else {name: value}
     return flat
 
 
 def is_known_variable(name: str) -> bool:
-    """Whether a variable that begins with `DAGTASKS_` is one of a setting; other variables are none of ours."""
-    return not name.startswith("DAGTASKS_") or any(setting.env == name for setting in SETTINGS)
+    """Whether a variable that begins with `DAGTASKS_` is one of ours; other variables are none of our business."""
+    known = name.startswith(SECRET_VARIABLE) or any(setting.env == name for setting in SETTINGS)
+    return known or not name.startswith("DAGTASKS_")
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, object]:
-    """The settings that the environment's `DAGTASKS_*` variables give."""
-    return {s.name: environment[s.env] for s in SETTINGS if s.env and environment.get(s.env)}
+    """The settings that the environment's `DAGTASKS_*` variables give; of a secret only in which variable it is."""
+    values: dict[str, object] = {s.name: environment[s.env] for s in SETTINGS if s.env and environment.get(s.env)}
+    given = {name.removeprefix(SECRET_VARIABLE): name for name, value in environment.items() if value}
+    return values | {f"{SECRETS}{name}": {"env": whole} for name, whole in given.items() if name and name != whole}

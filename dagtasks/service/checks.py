@@ -6,6 +6,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -99,6 +100,7 @@ def doctor(project: Project | None) -> list[Check]:
     checks += [_check_extra(name, module) for name, module in EXTRAS.items()]
     if project is not None:
         checks += [_check_repository(project), *_check_driver(project), _check_files(project), _check_engine(project)]
+        checks += _check_secrets(project)
     return checks
 
 
@@ -158,3 +160,15 @@ def _check_engine(project: Project) -> Check:
         return Check("engine", "note", error.message, error.hint)
     except DagtasksError as error:
         return Check("engine", "wrong", error.message, error.hint)
+
+
+def _check_secrets(project: Project) -> Iterator[Check]:
+    from dagtasks.engine.secrets import find_exposed
+
+    with suppress(DagtasksError):
+        settings = project.settings
+        exposed = find_exposed(settings)
+        if exposed:
+            yield Check("secrets", "wrong", "; ".join(exposed), "take that right away, for instance with chmod 600")
+        elif settings.secrets:
+            yield Check("secrets", "ok", f"bound: {', '.join(settings.secrets)}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from dagtasks.model.project import Phase, Project
 from dagtasks.model.task import Task
 from dagtasks.model.template import Template
-from dagtasks.settings import SETTINGS
+from dagtasks.settings import SETTINGS, SecretKind
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TYPES = {"string": "string", "integer": "integer", "boolean": "boolean", "duration": "string", "list": "array"}
@@ -47,7 +47,17 @@ def _settings() -> dict[str, Any]:
         inside["properties"][name] = {"type": [_TYPES[setting.kind], "null"], "description": setting.meaning}
         if setting.choices:
             inside["properties"][name]["enum"] = [*setting.choices, None]
+    root["properties"]["secrets"] = {
+        "type": ["object", "null"],
+        "description": "Where secrets come from, by name. For the operator of a machine only.",
+        "additionalProperties": {"anyOf": [_source_of_secret(kind) for kind in get_args(SecretKind)]},
+    }
     return root
+
+
+def _source_of_secret(kind: SecretKind) -> dict[str, Any]:
+    place = {"type": "array", "items": {"type": "string"}, "minItems": 1} if kind == "command" else {"type": "string"}
+    return {"type": "object", "properties": {kind: place}, "required": [kind], "additionalProperties": False}
 
 
 SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {

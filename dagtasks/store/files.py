@@ -53,6 +53,16 @@ def read_file(path: Path | str) -> bytes:
         os.close(descriptor)
 
 
+def is_readable_by_all(path: Path) -> bool:
+    """Whether every user of the machine may read the file; False when there is none."""
+    whole = path.resolve()
+    try:
+        is_open = whole.stat().st_mode & stat.S_IROTH
+        return bool(is_open) and all(folder.stat().st_mode & stat.S_IXOTH for folder in whole.parents)
+    except OSError:
+        return False
+
+
 def write_file(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Put the content at the path, all or nothing; folders are made, an existing file's mode is kept.
 

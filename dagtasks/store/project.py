@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagtasks.errors import InvalidInput, InvalidProject, Problem, ProjectNotFound, Severity, has_errors
 from dagtasks.model.names import choose_from, did_you_mean
-from dagtasks.store.files import hold_lock
+from dagtasks.store.files import hold_lock, is_readable_by_all
 from dagtasks.store.git import Git, find_git
 from dagtasks.store.layout import DEFAULT_SETTINGS, ENGINE_SETTINGS, ENV_FILE, TASKS
 
@@ -109,6 +109,10 @@ class Project:
             problems += found
         return layers, problems
 
+    def variables(self) -> dict[str, str]:
+        """The environment, and of `config/.env` what it lacks."""
+        return {**self.env_file(), **os.environ}
+
     def env_file(self) -> dict[str, str]:
         """The variables of `config/.env`: `NAME=value` lines; `#` begins a comment line; quotes round a value go."""
         path = self.root / ENV_FILE
@@ -119,11 +123,17 @@ class Project:
         return {name.strip(): _unquote(value.strip()) for name, _, value in pairs}
 
     def _check_env_file(self) -> list[Problem]:
-        from dagtasks.settings import is_known_variable
+        from dagtasks.settings import SECRET_VARIABLE, is_known_variable
 
         if not (self.root / ENV_FILE).exists():
             return []
-        problems = [_unknown_variable(name) for name in self.env_file() if not is_known_variable(name)]
+        names = self.env_file()
+        problems = [_unknown_variable(name) for name in names if not is_known_variable(name)]
+        holds_secrets = any(name.startswith(SECRET_VARIABLE) for name in names)
+        if holds_secrets and is_readable_by_all(self.root / ENV_FILE):
+            hint = "take that right away: chmod 600 config/.env"
+            message = "every user of this machine may read config/.env, which holds a secret"
+            problems.append(Problem(ENV_FILE, 0, 0, "DT144", message, hint, Severity.WARNING))
         if self.git and self.git.tracks(ENV_FILE):
             hint = "take it out of Git: git rm --cached config/.env"
             message = "Git tracks config/.env, so its secrets go to everybody"

@@ -5,6 +5,7 @@ import gzip
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -519,6 +520,15 @@ def test_no_tls_at_all(server: ThreadingHTTPServer) -> None:
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
 
+@pytest.fixture
+def _far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "UTC+9")
+        time.tzset()
+        yield
+    time.tzset()
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
@@ -543,6 +553,7 @@ NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
         ("Fri, 31 Dec 99999999999 23:59:59 GMT", None),
     ],
 )
+@pytest.mark.usefixtures("_far_from_greenwich")
 def test_when_to_try_again(text: str, seconds: float | None) -> None:
     assert retry_after({"retry-after": text}, NOW) == seconds
 

@@ -307,7 +307,7 @@ def _shell(value: bytes) -> Iterator[bytes]:
         shlex.quote(text).removeprefix("'").removesuffix("'"),
         text.replace("'", r"'\''"),  # set -x of bash
         re.sub(r'["$`\\]', r"\\\g<0>", text),  # inside double quotes
-        re.sub(r"^[~#]|[ \t!\"$&'()*,;<>?\[\\\]^`{|}]", r"\\\g<0>", text),  # printf %q of bash
+        re.sub(r"[ \t!\"$&'()*,;<>?\[\\\]^`{|}]", r"\\\g<0>", text),  # printf %q of bash
         re.sub(r"[ -~]", lambda char: char[0] if _PLAIN.match(char[0]) else "\\" + char[0], text),
         "".join(_CONTROL.get(char, char) for char in text),  # $'...'
     )

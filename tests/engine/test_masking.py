@@ -222,8 +222,8 @@ def test_what_cannot_become_a_secret_goes_out_at_once() -> None:
     assert stream.feed(b"!\n") == TOKEN[:10].encode() + b"!\n"
     assert stream.feed(TOKEN.encode()) == b"***"
     assert stream.finish() == b""
-    repeating = Masker(["abcabcabd-and-so-on"]).stream()
-    assert repeating.feed(b"abcabcabcabd-an") == b"abc"
+    repeating = Masker(["abc" * 8 + "d-and-so-on"]).stream()
+    assert repeating.feed(b"abc" * 9 + b"d-an") == b"abc"
     assert repeating.feed(b"d-so-on") == b"***"
 
 

@@ -4,6 +4,8 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,24 @@ def test_a_command() -> None:
 
 def test_a_command_gets_its_arguments_as_they_are_and_nothing_to_read() -> None:
     assert read({"command": ["printf", "%s|", "a b", "$HOME", "~/x"]}) == "a b|$HOME|~/x|"
-    assert read(shell(f"cat; echo {VALUE}")) == VALUE
+    with given_on_stdin(b"not for it"):
+        assert read(shell(f"cat; echo {VALUE}")) == VALUE
+
+
+@contextmanager
+def given_on_stdin(data: bytes) -> Iterator[None]:
+    """What this process itself could read from its stdin."""
+    source, target = os.pipe()
+    os.write(target, data)
+    os.close(target)
+    before = os.dup(0)
+    os.dup2(source, 0)
+    try:
+        yield
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+        os.close(source)
 
 
 def test_a_command_is_none_of_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -30,22 +31,39 @@ scalar Platform
 interface Node { id: ID! }
 interface Syncer implements Node { id: ID!, sync: ID! }
 enum ReturnType { SUCCESS FAILURE ANY }
+enum ExistsType { REGULAR_TYPE DIRECTORY_TYPE SYMLINK_TYPE }
+enum CacheSharingMode { SHARED PRIVATE LOCKED }
 type Query {
   version: String!
   container(platform: Platform): Container!
   directory: Directory!
+  host: Host!
+  cacheVolume(key: String!, source: ID, sharing: CacheSharingMode = SHARED, owner: String = ""): CacheVolume!
+  setSecret(name: String!, plaintext: String!): Secret!
   node(id: ID!): Node
 }
+type Host implements Node {
+  id: ID!
+  directory(path: String!, exclude: [String!] = [], include: [String!] = [], noCache: Boolean = false,
+    gitignore: Boolean = false): Directory!
+}
+type CacheVolume implements Node { id: ID! }
+type Secret implements Node { id: ID! }
 type Directory implements Node & Syncer {
   id: ID!
   sync: ID!
   withNewDirectory(path: String!, permissions: Int = 420): Directory!
+  glob(pattern: String!): [String!]!
+  filter(exclude: [String!] = [], include: [String!] = [], gitignore: Boolean = false): Directory!
+  file(path: String!): File!
+  export(path: String!, wipe: Boolean = false): String!
 }
 type File implements Node & Syncer {
   id: ID!
   sync: ID!
   size: Int!
   contents(offsetLines: Int, limitLines: Int): String!
+  export(path: String!, allowParentDirPath: Boolean = false): String!
 }
 type Container implements Node & Syncer {
   id: ID!
@@ -64,6 +82,17 @@ type Container implements Node & Syncer {
     redirectStdout: String = "", redirectStderr: String = "", expect: ReturnType = SUCCESS,
     experimentalPrivilegedNesting: Boolean = false, insecureRootCapabilities: Boolean = false, expand: Boolean = false,
     noInit: Boolean = false): Container!
+  withMountedDirectory(path: String!, source: ID!, owner: String = "", readOnly: Boolean = false,
+    expand: Boolean = false): Container!
+  withMountedCache(path: String!, cache: ID!, source: ID, sharing: CacheSharingMode = SHARED, owner: String = "",
+    expand: Boolean = false): Container!
+  withMountedSecret(path: String!, source: ID!, owner: String = "", mode: Int = 256, expand: Boolean = false):
+    Container!
+  withSecretVariable(name: String!, secret: ID!): Container!
+  user: String!
+  exists(path: String!, expectedType: ExistsType, doNotFollowSymlinks: Boolean = false, expand: Boolean = false):
+    Boolean!
+  directory(path: String!, expand: Boolean = false): Directory!
   exitCode: Int!
   stdout: String!
   stderr: String!
@@ -105,12 +134,79 @@ class Thing:
 
 @dataclass(frozen=True, eq=False)
 class Directory(Thing):
+    """New folders, or what lies in a folder of this machine."""
+
     session: Session
     folders: tuple[str, ...] = ()
+    place: Path = Path()
+    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] | None = None
     __typename = "Directory"
 
     def withNewDirectory(self, info: Any, path: str, permissions: int) -> Directory:
         return replace(self, folders=(*self.folders, path))
+
+    def filter(self, info: Any, include: list[str], **rest: Any) -> Directory:
+        return replace(self, include=tuple(include))
+
+    def glob(self, info: Any, pattern: str) -> list[str]:
+        assert pattern == "**"
+        return [f"{path}/" if is_folder(self.place / path) else path for path in self.paths()]
+
+    def file(self, info: Any, path: str) -> File:
+        return File(self.session, self.place / path, path)
+
+    def export(self, info: Any, path: str, wipe: bool) -> str:
+        self.copy_to(Path(path))
+        return path
+
+    def paths(self) -> list[str]:
+        """What lies in it, by relative paths."""
+        found = sorted(str(path.relative_to(self.place)) for path in self.place.rglob("*"))
+        kept = [path for path in found if not is_meant(path, self.exclude)]
+        return [path for path in kept if self.include is None or is_meant(path, self.include)]
+
+    def copy_to(self, target: Path) -> None:
+        target.mkdir(parents=True, exist_ok=True)
+        for path in self.paths():
+            if is_folder(self.place / path):
+                (target / path).mkdir(parents=True, exist_ok=True)
+            else:
+                (target / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(self.place / path, target / path, follow_symlinks=False)
+
+
+def is_folder(place: Path) -> bool:
+    return place.is_dir() and not place.is_symlink()
+
+
+def is_meant(path: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a pattern without wildcards is the path, or a folder that it lies in."""
+    plain = [re.sub(r"\\(.)", r"\1", pattern) for pattern in patterns]
+    return any(path == pattern or path.startswith(f"{pattern}/") for pattern in plain)
+
+
+@dataclass(frozen=True, eq=False)
+class Host(Thing):
+    session: Session
+    __typename = "Host"
+
+    def directory(self, info: Any, path: str, exclude: list[str], **rest: Any) -> Directory:
+        return Directory(self.session, place=Path(path), exclude=tuple(exclude))
+
+
+@dataclass(frozen=True, eq=False)
+class CacheVolume(Thing):
+    session: Session
+    key: str
+    __typename = "CacheVolume"
+
+
+@dataclass(frozen=True, eq=False)
+class Secret(Thing):
+    session: Session
+    plaintext: str
+    __typename = "Secret"
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +224,10 @@ class File(Thing):
     def contents(self, info: Any, **lines: int) -> str:
         return self.path.read_text(encoding="utf-8", errors="replace")
 
+    def export(self, info: Any, path: str, **rest: Any) -> str:
+        shutil.copy2(self.path, path)
+        return path
+
 
 @dataclass(frozen=True, eq=False)
 class Container(Thing):
@@ -137,6 +237,7 @@ class Container(Thing):
     env: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
+    mounts: dict[str, Any] = field(default_factory=dict)
     argv: tuple[str, ...] = ()
     expect: str = "SUCCESS"
     done: list[Done] = field(default_factory=list)
@@ -151,6 +252,15 @@ class Container(Thing):
 
     def withUser(self, info: Any, name: str) -> Container:
         return self
+
+    def user(self, info: Any) -> str:
+        return ""
+
+    def withMountedCache(self, info: Any, path: str, cache: str, **rest: Any) -> Container:
+        return replace(self, mounts={**self.mounts, path: self.session.things[cache]})
+
+    def withSecretVariable(self, info: Any, name: str, secret: str) -> Container:
+        return replace(self, env={**self.env, name: self.session.things[secret].plaintext})
 
     def withWorkdir(self, info: Any, path: str, expand: bool) -> Container:
         return replace(self, workdir=path)
@@ -174,8 +284,17 @@ class Container(Thing):
         return (await self.result()).stderr
 
     async def file(self, info: Any, path: str, expand: bool) -> File:
-        root = (await self.result()).root
-        return File(self.session, root / Path(self.workdir, path).relative_to("/"), path)
+        return File(self.session, await self.place(path), path)
+
+    async def directory(self, info: Any, path: str, expand: bool) -> Directory:
+        return Directory(self.session, place=await self.place(path))
+
+    async def exists(self, info: Any, path: str, **rest: Any) -> bool:
+        place = await self.place(path)
+        return place.is_dir() if rest.get("expectedType") == "DIRECTORY_TYPE" else place.exists()
+
+    async def place(self, path: str) -> Path:
+        return (await self.result()).root / Path(self.workdir, path).relative_to("/")
 
     async def result(self) -> Done:
         if not self.done:
@@ -192,6 +311,11 @@ def with_directory(container: Container, info: Any, *, path: str, **rest: Any) -
     """What `withDirectory` does; a method cannot take an argument called `source`."""
     directory = container.session.things[rest["source"]]
     return replace(container, folders=(*container.folders, *(f"{path}/{name}" for name in directory.folders)))
+
+
+def with_mounted(container: Container, info: Any, *, path: str, **rest: Any) -> Container:
+    """What `withMountedDirectory` and `withMountedSecret` do."""
+    return replace(container, mounts={**container.mounts, path: container.session.things[rest["source"]]})
 
 
 def from_image(container: Container, info: Any, *, address: str, **rest: Any) -> Container:
@@ -214,6 +338,7 @@ class Session:
         fields = self.schema.type_map["Container"].fields  # type: ignore[attr-defined]
         fields["from"].resolve = from_image
         fields["withDirectory"].resolve = with_directory
+        fields["withMountedDirectory"].resolve = fields["withMountedSecret"].resolve = with_mounted
         self.published = read_published_schema()
 
     def remember(self, thing: Any) -> str:
@@ -231,6 +356,16 @@ class Session:
     def directory(self, info: Any) -> Directory:
         return Directory(self)
 
+    def host(self, info: Any) -> Host:
+        return Host(self)
+
+    def cacheVolume(self, info: Any, key: str, **rest: Any) -> CacheVolume:
+        return CacheVolume(self, key)
+
+    def setSecret(self, info: Any, name: str, plaintext: str) -> Secret:
+        assert plaintext not in name
+        return Secret(self, plaintext)
+
     def node(self, info: Any, id: str) -> Any:  # noqa: A002
         return self.things[id]
 
@@ -246,16 +381,32 @@ class Session:
     async def execute(self, container: Container) -> Done:
         root = Path(tempfile.mkdtemp(dir=self.folder))
         own = {path: str(root / path.lstrip("/")) for path in (*container.files, *container.folders, container.workdir)}
+        for path, thing in container.mounts.items():
+            self.mount(thing, root / path.lstrip("/"))
         for folder in (*container.folders, container.workdir):
             Path(own[folder]).mkdir(parents=True, exist_ok=True)
         for path, text in container.files.items():
             Path(own[path]).parent.mkdir(parents=True, exist_ok=True)
             Path(own[path]).write_text(text, newline="")
         env = {"PATH": os.environ["PATH"], **{name: own.get(value, value) for name, value in container.env.items()}}
+        if "DT_ROOT" in env:  # there is no isolation, so the step's `/` is not that of the machine
+            env["DT_ROOT"] = str(root)
         argv = [own.get(item, item) for item in container.argv]
         if not shutil.which(argv[0]):
             return Done(root, 1, "", f'exec: "{container.argv[0]}": executable file not found in $PATH\n')
         return await run_process(argv, env, Path(own[container.workdir]), root)
+
+    def mount(self, thing: Any, place: Path) -> None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        match thing:
+            case Directory():
+                thing.copy_to(place)
+            case Secret():
+                place.write_text(thing.plaintext)
+                place.chmod(0o400)
+            case CacheVolume():
+                (self.folder / thing.key).mkdir(exist_ok=True)
+                place.symlink_to(self.folder / thing.key)
 
 
 async def run_process(argv: list[str], env: dict[str, str], cwd: Path, root: Path) -> Done:

@@ -7,19 +7,20 @@ import errno
 import itertools
 import json
 import os
-import posixpath
-import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, TypeVar
 
-from dagtasks.engine.executor import CAPTURE_LIMIT, Capture, ExecResult, OutputSink, StepError
+from dagtasks.engine.executor import Capture, ExecResult, OutputSink, StepError
+from dagtasks.engine.folders import StepFolder
+from dagtasks.engine.supervisor import remove
 from dagtasks.errors import EngineUnavailable
 from dagtasks.model.run import Stream
 from dagtasks.planning.plan import ExecRequest
@@ -27,6 +28,8 @@ from dagtasks.settings import EngineSettings
 
 INHERITED = ("PATH", "HOME", "LANG", "TZ", "TMPDIR")
 """All that a step sees of the environment of this process; the rest may hold secrets."""
+
+T = TypeVar("T")
 
 GRACE = 10.0
 CHUNK = 1 << 16
@@ -40,7 +43,10 @@ class LocalExecutor:
     """
 
     name = "local"
-    note = "steps run as processes of this machine, without isolation; image, user and platform are ignored"
+    note = (
+        "steps run as processes of this machine, without isolation; "
+        "image, user, platform, pull, privileged and cache are ignored"
+    )
 
     def __init__(
         self, _settings: EngineSettings, *, environ: Mapping[str, str] = os.environ, grace: float = GRACE
@@ -69,19 +75,27 @@ class LocalExecutor:
 
     async def execute(self, request: ExecRequest, output: OutputSink) -> ExecResult:
         """Run the process to its end; cancelling ends it and all it started."""
-        root = self._folder / str(next(self._numbers))
+        _refuse(request)
+        folder = StepFolder(self._folder / str(next(self._numbers)), request)
+        is_large = bool(request.mounts or request.collect_to)
         try:
-            order = _make_order(request, root, self._environ, self._grace)
-            captured = {"stdout": Capture(), "stderr": Capture()}
-            answer = await self._run(order, _both(captured, output))
-            return ExecResult(
-                exit_code=_exit_code(answer, request),
-                stdout=captured["stdout"].data,
-                stderr=captured["stderr"].data,
-                files=_read_files(request, root),
-            )
+            await _aside(folder.fill, is_large=is_large)
+            return await self._execute(request, folder, output)
         finally:
-            shutil.rmtree(root, ignore_errors=True)
+            await _aside(partial(remove, str(folder.root)), is_large=is_large)
+
+    async def _execute(self, request: ExecRequest, folder: StepFolder, output: OutputSink) -> ExecResult:
+        order = _make_order(folder, self._environ, self._grace)
+        captured = {"stdout": Capture(), "stderr": Capture()}
+        code = _exit_code(await self._run(order, _both(captured, output)), request)
+        is_success = code in request.success_exit_codes
+        return ExecResult(
+            exit_code=code,
+            stdout=captured["stdout"].data,
+            stderr=captured["stderr"].data,
+            files=folder.read_files(),
+            missing=await _aside(folder.collect, is_large=True) if is_success and request.collect_to else (),
+        )
 
     async def _run(self, order: Mapping[str, Any], output: OutputSink) -> Mapping[str, Any]:
         with _reading("stdout", output) as stdout, _reading("stderr", output) as stderr:
@@ -123,53 +137,39 @@ def _start_supervisor(control: socket.socket, folder: Path) -> subprocess.Popen[
     )
 
 
-def _make_order(request: ExecRequest, root: Path, environ: Mapping[str, str], grace: float) -> dict[str, Any]:
+def _refuse(request: ExecRequest) -> None:
+    """Raises `StepError` for what cannot be carried out without isolation, and must not be passed over."""
+    if request.services:
+        names = ", ".join(service.name for service in request.services)
+        raise StepError("services_need_dagger", f"step {request.step} has services ({names}); use --engine dagger")
+    if request.network == "none":
+        message = f"step {request.step} is to have no network, and the local engine cannot take it away"
+        raise StepError("network_not_isolated", message)
     if not request.argv:
         raise StepError("no_command", f"step {request.step} has no command, and the local engine has no image to ask")
-    own = _own_paths(request, root)
+
+
+def _make_order(folder: StepFolder, environ: Mapping[str, str], grace: float) -> dict[str, Any]:
     inherited = {name: environ[name] for name in INHERITED if name in environ}
-    declared = {name: own.get(value, value) if name.startswith("DT_") else value for name, value in request.env.items()}
     depth = {"DAGTASKS_DEPTH": str(int(environ.get("DAGTASKS_DEPTH") or 0) + 1)}
-    files = {path: own[path] for path in request.files}
     return {
-        "argv": [files.get(item, item) for item in request.argv],
-        "env": {**inherited, **declared, **depth},
-        "cwd": str(_make_folders(request, root)),
+        "argv": folder.argv(),
+        "env": {**inherited, **folder.env(), **depth},
+        "cwd": str(folder.workdir),
         "grace": grace,
     }
 
 
-def _own_paths(request: ExecRequest, root: Path) -> dict[str, str]:
-    """The absolute paths that the request itself names, and where they lie below the private folder."""
-    folders = (posixpath.dirname(path) for path in request.read_files)
-    named = [*request.files, *request.read_files, *folders, request.workdir or "/"]
-    return {path: str(below(root, path)) for path in named if path.startswith("/") and path != "/"}
-
-
-def _make_folders(request: ExecRequest, root: Path) -> Path:
-    workdir = below(root, request.workdir or "/")
-    workdir.mkdir(parents=True)
-    for path, text in request.files.items():
-        target = below(root, path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8", newline="")
-    return workdir
-
-
-def below(root: Path, path: str) -> Path:
-    """The place of a path of the step inside its private folder; `..` does not lead out."""
-    return root / posixpath.normpath("/" + path).lstrip("/")
-
-
-def _read_files(request: ExecRequest, root: Path) -> dict[str, bytes]:
-    found = {}
-    workdir = below(root, request.workdir or "/")
-    for path in request.read_files:
-        place = below(workdir if not path.startswith("/") else root, path)
-        if place.is_file():
-            with place.open("rb") as file:
-                found[path] = file.read(CAPTURE_LIMIT)
-    return found
+async def _aside(work: Callable[[], T], *, is_large: bool) -> T:
+    """What the work gives; large work is done in a thread, and ends even when this is cancelled meanwhile."""
+    if not is_large:
+        return work()
+    task = asyncio.create_task(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await _ended(task)
+        raise
 
 
 def _both(captured: Mapping[str, Capture], output: OutputSink) -> OutputSink:

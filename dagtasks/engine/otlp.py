@@ -23,6 +23,8 @@ STREAMS: dict[int, Stream] = {1: "stdout", 2: "stderr"}
 LARGEST_POST = 64 << 20
 LAST_WORDS = 0.25
 """Seconds that records may come late after a step was broken off."""
+LATEST = 1.0
+"""Seconds to wait for records of a step that ended, where it matters that they come."""
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n"
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
@@ -37,6 +39,7 @@ class LiveOutput:
     came: dict[Stream, bytearray] = field(default_factory=lambda: {"stdout": bytearray(), "stderr": bytearray()})
     ended: set[Stream] = field(default_factory=set)
     is_whole: asyncio.Event = field(default_factory=asyncio.Event)
+    is_settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     def add(self, stream: Stream, data: bytes) -> None:
         """Pass on a piece."""
@@ -46,6 +49,7 @@ class LiveOutput:
     def end(self, stream: Stream) -> None:
         """Note that nothing more will come of a stream."""
         self.ended.add(stream)
+        self.is_settled.set()
         if len(self.ended) == len(STREAMS):
             self.is_whole.set()
 
@@ -58,13 +62,22 @@ class LiveOutput:
         if rest:
             self.sink(stream, rest)
 
-    async def wait_for_end(self) -> None:
+    async def wait_for_end(self, seconds: float = LAST_WORDS) -> None:
         """Wait a moment for what may still come."""
         try:
-            async with asyncio.timeout(LAST_WORDS):
+            async with asyncio.timeout(seconds):
                 await self.is_whole.wait()
         except TimeoutError:
             return
+
+    async def has_run(self) -> bool:
+        """Whether the step's process ran, and not only its output was read anew, which comes later and is marked."""
+        try:
+            async with asyncio.timeout(LATEST):
+                await self.is_settled.wait()
+        except TimeoutError:  # nothing comes of what this very connection ran before
+            pass
+        return bool(self.ended)
 
 
 class OutputReceiver:
@@ -127,7 +140,10 @@ class OutputReceiver:
         for record in _records(body):
             live = self._steps.get(record.trace_id)
             marks = {item.key: item.value for item in record.attributes}
-            if live is None or "stdio.stream" not in marks or "dagger.io/logs.verbose" in marks:
+            if live is None or "stdio.stream" not in marks:
+                continue
+            if "dagger.io/logs.verbose" in marks:
+                live.is_settled.set()
                 continue
             stream = STREAMS[marks["stdio.stream"].int_value]
             if record.body.string_value:

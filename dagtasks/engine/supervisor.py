@@ -59,10 +59,24 @@ def main() -> None:
 
 
 def remove(folder: str) -> None:
-    """Remove the folder and all in it, as far as that is possible."""
+    """Remove the folder and all in it, as far as that is possible; also folders that a step made read-only."""
     import shutil  # at the end, when no fork has to carry it
 
     shutil.rmtree(folder, ignore_errors=True)
+    if os.path.isdir(folder):  # noqa: PTH112 - pathlib is dear here
+        for parent, names, _ in os.walk(folder):
+            for name in names:
+                open_folder(f"{parent}/{name}")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def open_folder(path: str) -> None:
+    """Make the folder one that can be read and written to; a link is left alone."""
+    try:
+        if not os.path.islink(path):  # noqa: PTH114
+            os.chmod(path, 0o700)  # noqa: PTH101
+    except OSError:
+        return
 
 
 def ignore(number: int, frame: FrameType | None) -> None:

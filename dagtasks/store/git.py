@@ -138,6 +138,20 @@ class Git:
                 facts.append(f"{path}\0{sha256(file.read_bytes()).hexdigest() if file.is_file() else ''}")
         return sha256("\0".join(facts).encode("utf-8", "surrogateescape")).hexdigest()
 
+    def work_files(self) -> list[str]:
+        """What Git tracks below the root, and new files that it does not ignore, relative to the root.
+
+        A submodule, or another repository in the work tree, is one entry; deleted files are still there.
+        """
+        return sorted(set(self._list_files("--cached", "--others")))
+
+    def ignored_files(self) -> list[str]:
+        """What lies in the work tree and is ignored, relative to the root; a whole folder ends in `/`."""
+        return self._list_files("--others", "--ignored", "--directory")
+
+    def _list_files(self, *which: str) -> list[str]:
+        return self.read("ls-files", "-z", "--exclude-standard", *which).split("\0")[:-1]
+
     def blob_id(self, content: bytes) -> str:
         """Git's id of the bytes, without storing them."""
         return self.read("hash-object", "-t", "blob", "--stdin", given=content)

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dagtasks.engine.desk import Desk, Earlier, Listener
-from dagtasks.engine.executor import Executor
+from dagtasks.engine.executor import ExecResult, Executor, OutputSink
 from dagtasks.engine.performing import Tools
 from dagtasks.engine.scheduler import Job, make_secrecy, run
 from dagtasks.model.run import RunEvent, RunRecord, RunStarted, StepRecord, apply_event
 from dagtasks.outbound import OutboundClient
-from dagtasks.planning.plan import Plan, PlannedTemplate
+from dagtasks.planning.plan import ExecRequest, Plan, PlannedTemplate
 from dagtasks.planning.planner import Surroundings, make_plan
 from dagtasks.settings import EngineSettings
 
@@ -109,6 +109,9 @@ class Engine:
     def __exit__(self, *error: object) -> None:
         self.runner.run(self.executor.__aexit__(None, None, None))
         self.runner.close()
+
+    def execute(self, request: ExecRequest, sink: OutputSink = lambda stream, data: None) -> ExecResult:
+        return self.runner.run(self.executor.execute(request, sink))
 
     def perform(self, case: Mapping[str, Any], **options: Any) -> Ran:
         return self.runner.run(perform(plan_of(case), self.executor, **options))

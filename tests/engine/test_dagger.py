@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,14 @@ import graphql
 import pytest
 from conftest import ENGINE_HOST, REAL
 from running import Engine
-from test_local import alive, eventually, token
+from test_local import alive, eventually, request, token
 
-from dagtasks.engine.dagger import DaggerExecutor, clean, find_start_failure, image_error
+from dagtasks.engine.dagger import DaggerExecutor
+from dagtasks.engine.diagnosis import clean, find_start_failure, image_error
 from dagtasks.engine.executor import ExecResult, StepError
+from dagtasks.engine.hosts import cli_processes
 from dagtasks.errors import EngineUnavailable
-from dagtasks.planning.plan import ExecRequest
+from dagtasks.planning.plan import ArtifactSpec, ExecRequest, Mounted, ServiceRequest
 from dagtasks.settings import EngineSettings
 from tests.dagger_session import SDL, dagger_session, read_published_schema
 
@@ -274,26 +278,35 @@ class TestRealEngine:
             "asyncio.run(main())\n"
         )
         with subprocess.Popen([sys.executable, "-c", program, str(ENGINE_HOST), token]) as process:
-            assert eventually(lambda: alive(token), 20)
+            begun = eventually(lambda: alive(token), 60)
             process.kill()
+        assert begun
         assert eventually(lambda: not alive(token), 10)
 
-    def test_a_lost_session_fails_the_step_and_is_left_quickly(self, token: str) -> None:
+    def test_a_lost_session_fails_the_steps_and_the_next_one_connects_anew(self, token: str) -> None:
         async def once() -> None:
             async with DaggerExecutor(EngineSettings(host=ENGINE_HOST)) as executor:
-                request = ExecRequest("s", 1, "alpine", ("sleep", token))
-                step = asyncio.create_task(executor.execute(request, lambda stream, data: None))
-                while not alive(token):
+                wanted = ExecRequest("s", 1, "alpine", ("sleep", token))
+                other = replace(wanted, step="t")
+                steps = [asyncio.create_task(executor.execute(one, lambda *_: None)) for one in (wanted, other)]
+                while len(alive(token)) < 2:
                     await asyncio.sleep(0.05)
-                for pid in executor._cli:
+                for pid in cli_processes():
                     os.kill(pid, signal.SIGKILL)
-                with pytest.raises(StepError) as caught:
-                    await step
-                assert caught.value.code == "engine_lost"
+                for step in steps:
+                    with pytest.raises(StepError) as caught:
+                        await step
+                    assert caught.value.code == "engine_lost"
+                again = [replace(wanted, argv=("echo", text)) for text in "ab"]
+                results = await asyncio.gather(*(executor.execute(one, lambda *_: None) for one in again))
+                assert [one.stdout for one in results] == [b"a\n", b"b\n"]
+                assert len(cli_processes()) == 1
 
         begun = time.monotonic()
         asyncio.run(once())
-        assert time.monotonic() - begun < 15
+        assert time.monotonic() - begun < 30
+        assert eventually(lambda: not alive(token), 10)
+        assert cli_processes() == set()
 
     def test_a_working_folder_of_another_user_can_be_written_to(self, real: Engine) -> None:
         command = "touch here; id -un; echo value > $DT_OUTPUTS/k"
@@ -319,3 +332,230 @@ class TestRealEngine:
         names = {line.partition("=")[0] for line in output.splitlines()}
         assert "API_TOKEN" not in names
         assert {"MINE", "DT_RUN", "DT_STEP", "DT_ATTEMPT"} <= names
+
+    def test_a_privileged_step_has_all_rights(self, real: Engine) -> None:
+        rights = [
+            real.execute(request("grep", "CapEff", "/proc/self/status", privileged=privileged)).stdout
+            for privileged in (False, True)
+        ]
+        assert rights[0] < rights[1]
+
+    @pytest.mark.parametrize("user", ["nobody", "65534:65534"])
+    def test_what_is_mounted_belongs_to_the_user(self, user: str, real: Engine, tmp_path: Path) -> None:
+        (tmp_path / "repo").mkdir()
+        (tmp_path / "repo/file").write_text("")
+        mounts = (
+            Mounted("/src", "repo", str(tmp_path / "repo")),
+            Mounted("/cache", "cache", str(tmp_path / "cache"), user),
+            Mounted("/in", "artifact", str(tmp_path / "repo")),
+            Mounted("/run/key", "secret", value="hidden"),
+        )
+        command = "touch /src/new /cache/new /in/new; echo >> /src/file; cat /run/key | od -An -tx1"
+        result = real.execute(request("sh", "-ec", command, user=user, mounts=mounts))
+        assert (bytes.fromhex(result.stdout.decode()), result.stderr) == (b"hidden", b"")
+
+    def test_a_secret_that_is_too_big(self, real: Engine) -> None:
+        with pytest.raises(StepError, match="TOKEN is larger") as caught:
+            real.execute(request("true", secret_env={"TOKEN": "x" * 128_001}))
+        assert caught.value.code == "secret_too_big"
+        assert real.execute(request("true", secret_env={"TOKEN": "x" * 128_000})).exit_code == 0
+
+    def test_an_image_that_may_not_be_fetched(self, real: Engine) -> None:
+        with pytest.raises(StepError) as caught:
+            real.execute(request("true", pull="never"))
+        assert caught.value.code == "pull_not_controlled"
+
+    def test_a_long_output_of_a_step_that_was_killed_is_whole(self, real: Engine) -> None:
+        printed = bytearray()
+        wanted = request("sh", "-c", "seq 100000; kill -9 $$")
+        result = real.execute(wanted, lambda stream, data: printed.extend(data))
+        assert (result.exit_code, len(result.stdout), len(printed)) == (137, 588_895, 588_895)
+
+    def test_a_platform_that_there_is_not(self, real: Engine) -> None:
+        with pytest.raises(StepError, match="platform nonsense") as caught:
+            real.execute(request("true", platform="nonsense"))
+        assert caught.value.code == "platform_unavailable"
+        assert "query" not in caught.value.message
+
+
+UUID = "cat /proc/sys/kernel/random/uuid"
+
+
+@pytest.mark.engine
+@REAL
+class TestCache:
+    def known(self, real: Engine, **fields: Any) -> list[ExecResult]:
+        """The results of two tries in two runs, of one new request that may be answered from the cache."""
+        env = {"UNIQUE": secrets.token_hex(8), **fields.pop("env", {})}
+        found = []
+        for run in "ab":
+            varying = {"DT_RUN": run, "DT_ATTEMPT": run}
+            wanted = request("sh", "-c", UUID + fields.get("end", ""), env={**env, **varying}, cache=True)
+            wanted = replace(wanted, **{name: value for name, value in fields.items() if name != "end"})
+            found.append(real.execute(wanted))
+        return found
+
+    def test_what_is_known_is_told_again(self, real: Engine) -> None:
+        first, second = self.known(real)
+        assert (first.cached, second.cached) == (False, True)
+        assert second.stdout == first.stdout
+
+    def test_what_another_session_did_is_known(self, real: Engine) -> None:
+        wanted = request("sh", "-c", UUID, env={"UNIQUE": secrets.token_hex(8)}, cache=True)
+
+        async def anew() -> tuple[ExecResult, bytes]:
+            printed = bytearray()
+            async with DaggerExecutor(EngineSettings(host=ENGINE_HOST)) as executor:
+                result = await executor.execute(wanted, lambda stream, data: printed.extend(data))
+            return result, bytes(printed)
+
+        first, second = asyncio.run(anew()), asyncio.run(anew())
+        assert (first[0].cached, second[0].cached) == (False, True)
+        assert {first[0].stdout, second[0].stdout, first[1], second[1]} == {first[1]}
+
+    def test_files_are_collected_from_what_is_known(self, real: Engine, tmp_path: Path) -> None:
+        wanted = {"artifacts": {"k": ArtifactSpec("/tmp/x")}, "collect_to": str(tmp_path)}
+        first, second = self.known(real, end=" | tee /tmp/x", **wanted)
+        assert (second.cached, second.missing, second.stdout) == (True, (), first.stdout)
+        assert (tmp_path / "artifacts/k/x").read_bytes() == first.stdout
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"cache": False},
+            {"end": "; exit 3"},
+            {"end": "; exit 3", "success_exit_codes": (0, 3)},
+            {"secret_env": {"TOKEN": "hidden-value"}},
+            {"mounts": (Mounted("/key", "secret", value="hidden-value"),)},
+        ],
+        ids=str,
+    )
+    def test_what_is_never_told_again(self, fields: dict[str, Any], real: Engine) -> None:
+        first, second = self.known(real, **fields)
+        assert (first.cached, second.cached) == (False, False)
+        assert first.stdout != second.stdout
+        assert len(first.stdout.strip()) == len(second.stdout.strip()) == 36
+
+    def test_equal_steps_at_the_same_time_all_run(self, real: Engine) -> None:
+        async def many() -> set[bytes]:
+            wanted = request("sh", "-c", UUID, env={"DT_RUN": "r", "DT_STEP": "s", "DT_ATTEMPT": "1"})
+            results = await asyncio.gather(*(real.executor.execute(wanted, lambda *_: None) for _ in range(4)))
+            return {result.stdout for result in results}
+
+        assert len(real.runner.run(many())) == 4
+
+
+SERVE = "mkdir /w; echo page > /w/index.html; exec httpd -f -p 8000 -h /w"
+
+
+def service(command: str, name: str = "web", **fields: Any) -> ServiceRequest:
+    return ServiceRequest(name, "alpine", ("sh", "-c", command), **fields)
+
+
+@pytest.mark.engine
+@REAL
+class TestServices:
+    def fails(self, real: Engine, code: str, *services: ServiceRequest, command: str = "sleep 60") -> str:
+        begun = time.monotonic()
+        with pytest.raises(StepError) as caught:
+            real.execute(request("sh", "-c", command, services=services))
+        assert caught.value.code == code, caught.value
+        assert time.monotonic() - begun < 30
+        return caught.value.message
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"ports": (8000,)},
+            {"ready": 8000},
+            {"ports": (8000, 9999), "ready": 8000},
+            {"ready": ("wget", "-qO-", "http://127.0.0.1:8000/")},
+            {"ports": (9999,), "ready": ("wget", "-qO-", "http://127.0.0.1:8000/")},
+        ],
+        ids=str,
+    )
+    def test_a_service_is_ready_when_the_step_begins(self, fields: dict[str, Any], real: Engine) -> None:
+        services = (service(f"sleep 1; {SERVE}", **fields),)
+        printed: list[bytes] = []
+        wanted = request("wget", "-qO-", "http://web:8000/", services=services)
+        result = real.execute(wanted, lambda stream, data: printed.append(data))
+        assert (result.exit_code, result.stdout, b"".join(printed)) == (0, b"page\n", b"page\n")
+
+    def test_the_command_of_the_image_and_variables(self, real: Engine) -> None:
+        services = (replace(service("", env={"A": "b c"}, name="one"), argv=("sh", "-c", 'echo "$A" | nc -l -p 7000')),)
+        command = "sleep 0.5; nc one 7000 < /dev/null"
+        assert real.execute(request("sh", "-c", command, services=services)).stdout == b"b c\n"
+
+    def test_equal_services_are_two(self, real: Engine) -> None:
+        services = tuple(
+            service(f"{UUID} > /tmp/x; {SERVE.replace('echo page', 'cat /tmp/x')}", name, ready=8000)
+            for name in ("a", "b")
+        )
+        lines = real.execute(
+            request("sh", "-c", "wget -qO- a:8000; wget -qO- b:8000", services=services)
+        ).stdout.split()
+        assert len(set(lines)) == 2
+
+    def test_nothing_is_left_of_services(self, real: Engine, token: str) -> None:
+        result = real.execute(
+            request("true", services=(service(f"sleep {token}"), service(f"(sleep {token} &); sleep {token}", "other")))
+        )
+        assert result.exit_code == 0
+        assert eventually(lambda: not alive(token), 5)
+
+    def test_a_service_that_does_not_get_ready(self, real: Engine, token: str) -> None:
+        command = f"echo still booting; sleep {token}"
+        for ready in (8000, ("false",)):
+            message = self.fails(real, "service_not_ready", service(command, ready=ready, ready_timeout=2.0))
+            assert message.startswith("service web is not ready")
+            assert "within 2 seconds" in message
+            assert "still booting" in message
+            assert eventually(lambda: not alive(token), 5)
+
+    def test_a_service_that_ends_at_once(self, real: Engine, token: str) -> None:
+        other = service(f"sleep {token}", "other")
+        message = self.fails(real, "service_ended", other, service("echo no disk >&2; exit 7", ready=8000))
+        assert message == "service web ended: exit code 7; its last lines:\nno disk"
+        assert "exit code 0" in self.fails(real, "service_ended", service("exit 0", ready=8000))
+        assert eventually(lambda: not alive(token), 5)
+
+    def test_a_service_that_ends_meanwhile(self, real: Engine, token: str) -> None:
+        message = self.fails(
+            real, "service_ended", service("sleep 2; echo bye; exit 9", "db"), command=f"sleep {token}"
+        )
+        assert message == "service db ended: exit code: 9; its last lines:\nbye"
+        assert eventually(lambda: not alive(token), 5)
+
+    def test_a_service_without_an_image(self, real: Engine) -> None:
+        message = self.fails(real, "image_not_found", replace(service("true"), image="nosuchimage"))
+        assert "nosuchimage" in message
+
+    def test_what_a_service_said_is_shown_when_the_step_failed(self, real: Engine) -> None:
+        printed: dict[str, bytes] = {"stdout": b"", "stderr": b""}
+
+        def sink(stream: str, data: bytes) -> None:
+            printed[stream] += data
+
+        wanted = request(
+            "sh", "-c", "echo mine; sleep 0.5; exit 1", services=(service(f"echo served; {SERVE}", ready=8000),)
+        )
+        result = real.execute(wanted, sink)
+        assert (result.exit_code, result.stdout, result.stderr) == (1, b"mine\n", b"")
+        assert printed == {"stdout": b"mine\n", "stderr": b"[web] served\n"}
+
+    @pytest.mark.parametrize("when", ["starting", "running"])
+    def test_cancelling_leaves_nothing(self, when: str, real: Engine, token: str) -> None:
+        ready = 8000 if when == "starting" else None
+        wanted = request("sleep", token, services=(service(f"(sleep {token} &); sleep {token}", ready=ready),))
+
+        async def once() -> None:
+            step = asyncio.create_task(real.executor.execute(wanted, lambda *_: None))
+            while len(alive(token)) < (2 if when == "starting" else 3):
+                await asyncio.sleep(0.05)
+            step.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await step
+
+        real.runner.run(asyncio.wait_for(once(), 60))
+        assert eventually(lambda: not alive(token), 5)
+        assert real.execute(request("echo", "on")).stdout == b"on\n"

@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from running import Engine
 
 from dagtasks.engine.executor import ExecResult, StepError
-from dagtasks.engine.local import LocalExecutor, below
-from dagtasks.planning.plan import ExecRequest
+from dagtasks.engine.folders import below
+from dagtasks.engine.keeping import keep_artifacts
+from dagtasks.engine.local import LocalExecutor
+from dagtasks.planning.plan import ArtifactSpec, ExecRequest, Mounted, ServiceRequest
 from dagtasks.settings import EngineSettings
 
 SETTINGS = EngineSettings(name="local")
@@ -181,7 +183,7 @@ def test_a_step_whose_supervisor_is_killed_takes_no_other_with_it(token: str) ->
 PROGRAM = """
 import asyncio, sys
 from dagtasks.engine.local import LocalExecutor
-from dagtasks.planning.plan import ExecRequest
+from dagtasks.planning.plan import ArtifactSpec, ExecRequest, Mounted, ServiceRequest
 from dagtasks.settings import EngineSettings
 
 async def main(command):
@@ -254,6 +256,7 @@ def test_only_the_listed_environment_reaches_a_step() -> None:
     wanted = request("env", env={"DECLARED": "1", "LANG": "de", "DT_RUN": "r"})
     result, _ = execute(wanted, environ={**environ, "API_TOKEN": "secret", "PYTHONPATH": "x", "DAGTASKS_DEPTH": "2"})
     seen = dict(line.split("=", 1) for line in result.stdout.decode().splitlines())
+    assert Path(seen.pop("DT_ROOT")).name == "1"
     assert seen == {**environ, "LANG": "de", "DECLARED": "1", "DT_RUN": "r", "DAGTASKS_DEPTH": "3"}
 
 
@@ -373,3 +376,91 @@ def test_handles_are_closed_after_many_steps(local: Engine) -> None:
 
     local.runner.run(many())
     assert local.runner.run(many()) == local.runner.run(many())
+
+
+def code_of(wanted: ExecRequest) -> str:
+    with pytest.raises(StepError) as caught:
+        execute(wanted)
+    return caught.value.code
+
+
+def test_services_are_refused() -> None:
+    assert code_of(request("true", services=(ServiceRequest("db", "postgres"),))) == "services_need_dagger"
+
+
+def test_mounts_that_are_refused(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    repo = tmp_path / "repo"
+    for folder in (outside, repo):
+        folder.mkdir()
+    (repo / "link").symlink_to(outside)
+    source = Mounted("/src", "repo", str(repo))
+    cache = Mounted("/cache", "cache", str(tmp_path / "cache"), "k")
+    for mounts in (
+        (Mounted("/", "repo", str(repo)),),
+        (source, Mounted("/src/link/key", "secret", value="hidden")),
+        (source, Mounted("/src/link/deep/in", "artifact", str(repo))),
+        (Mounted("/cache/key", "secret", value="hidden"), cache),
+    ):
+        assert code_of(request("true", mounts=mounts)) == "mount_refused"
+    assert list(outside.iterdir()) == []
+    assert not list(tmp_path.glob("cache/*"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ln -s /etc out",
+        "ln -s /etc/passwd out",
+        "ln -s .. a; ln -s a/../.. out",
+        "mkfifo out",
+        "mkdir out; mkfifo out/x",
+    ],
+)
+def test_what_leads_out_or_is_no_file_is_not_collected(command: str, tmp_path: Path) -> None:
+    fields: dict[str, Any] = {"workdir": "/app", "collect_to": str(tmp_path / "to")}
+    for path in ("out", "/app/out*") if "/x" not in command else ("out", "out/**"):
+        wanted = request("sh", "-c", command, artifacts={"k": ArtifactSpec(path)}, **fields)
+        if path == "out" or "mkfifo" in command:
+            assert code_of(wanted) == "artifact_refused"
+        else:
+            execute(wanted)
+            with pytest.raises(StepError, match="link"):
+                keep_artifacts(tmp_path / "to", tmp_path / "store")
+
+
+def test_secrets_are_gone_after_the_step() -> None:
+    mounts = (Mounted("/key", "secret", value="hidden-value"),)
+    wanted = request("sh", "-c", "cat $DT_ROOT/key; cp $DT_ROOT/key copy; echo; echo $DT_ROOT; exit 3", mounts=mounts)
+    result, _ = execute(wanted)
+    secret, folder = result.stdout.decode().split()
+    assert (result.exit_code, secret) == (3, "hidden-value")
+    assert not Path(folder).exists()
+
+
+def test_cancelling_while_files_are_copied_leaves_nothing(tmp_path: Path) -> None:
+    repo = tmp_path / "repo"
+    for number in range(2000):
+        (repo / f"d{number % 20}").mkdir(parents=True, exist_ok=True)
+        (repo / f"d{number % 20}/{number}").write_text("")
+
+    async def once() -> Path:
+        async with LocalExecutor(SETTINGS) as executor:
+            wanted = request("touch", str(tmp_path / "ran"), mounts=(Mounted("/src", "repo", str(repo)),))
+            step = asyncio.create_task(executor.execute(wanted, lambda *_: None))
+            while not list(executor._folder.glob("*/src/d*/*")):
+                await asyncio.sleep(0)
+            step.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await step
+            assert list(executor._folder.iterdir()) == []
+        return executor._folder
+
+    assert not asyncio.run(once()).exists()
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
+def test_folders_that_a_step_made_read_only_are_removed() -> None:
+    _, chunks = execute(request("sh", "-c", "pwd; mkdir -p a/b; touch a/b/c; chmod 500 a/b a", workdir="/app"))
+    assert not Path(chunks[0][1].decode().strip()).exists()

@@ -55,6 +55,7 @@ def edit_document(document: Document, found: Place, changes: Iterable[Edit]) -> 
 
 def _apply(document: Document, change: Edit, order: Sequence[str]) -> Document:
     from dagtasks.store import edits
+    from dagtasks.store.emitter import SORTED_LISTS
 
     if change.op == "add":
         return edits.add_item(document, change.loc, change.value, order=order)
@@ -62,6 +63,8 @@ def _apply(document: Document, change: Edit, order: Sequence[str]) -> Document:
         return edits.remove_item(document, change.loc, change.value)
     if change.op == "drop":
         return edits.remove_key(document, change.loc)
+    if change.loc[0] in SORTED_LISTS and isinstance(change.value, list):
+        return edits.set_items(document, change.loc, change.value, order=order)
     return edits.set_value(document, change.loc, change.value, order=order)
 
 

@@ -57,6 +57,15 @@ def set_value(doc: Document, loc: Loc, value: Any, *, order: Sequence[str] = ())
     return _change_parts(doc, loc, old, value) or _Editor(doc, loc).replace(value)
 
 
+def set_items(doc: Document, loc: Loc, items: Sequence[Any], *, order: Sequence[str] = ()) -> Document:
+    """As `set_value`, for a list whose order says nothing: items that are there stay where they stand."""
+    _require_readable(doc)
+    old = _value_at(doc.data, loc)
+    if isinstance(old, list) and any(is_same(item, other) for item in old for other in items):
+        return _with_items(doc, loc, old, items)
+    return set_value(doc, loc, list(items), order=order)
+
+
 def remove_key(doc: Document, loc: Loc) -> Document:
     """Removes a key with its value and the comment beside it. Without its last key a map is empty (`key:`)."""
     _require_readable(doc)
@@ -210,12 +219,17 @@ def _change_keys(doc: Document, loc: Loc, old: dict[str, Any], value: Mapping[st
 def _change_items(doc: Document, loc: Loc, old: list[Any], value: Sequence[Any]) -> Document | None:
     if not any(is_same(item, other) for item in old for other in value):
         return None
-    for item in value:
+    doc = _with_items(doc, loc, old, value)
+    return doc if is_same(_value_at(doc.data, loc), value) else None
+
+
+def _with_items(doc: Document, loc: Loc, old: Sequence[Any], items: Sequence[Any]) -> Document:
+    for item in items:
         doc = add_item(doc, loc, item)
     for item in old:
-        if not any(is_same(item, other) for other in value):
+        if not any(is_same(item, other) for other in items):
             doc = remove_item(doc, loc, item)
-    return doc if is_same(_value_at(doc.data, loc), value) else None
+    return doc
 
 
 # --- splices -----------------------------------------------------------------------------------------------------

@@ -70,14 +70,15 @@ def _quote_key(document: Document, problem: Problem) -> tuple[Document, str] | N
 
 
 def _quote_values(found: Place, document: Document, done: list[str]) -> Document:
+    """The document with quotes where that leaves less to complain of: a status `1e3` is wrong in quotes, too."""
     for loc in _misread(found, document):
         try:
             changed = quote_value(document, loc)
         except Conflict:
             continue
-        if changed is not document:
+        if len(_findings(found, changed)) < len(_findings(found, document)):
             done.append(f"quoted {'.'.join(map(str, loc))}: {changed.source_of(loc)}")
-        document = changed
+            document = changed
     return document
 
 

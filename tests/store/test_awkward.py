@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,6 +16,9 @@ from dagtasks.store.documents import Document, parse_document
 from dagtasks.store.edits import add_item, quote_value, remove_item, remove_key, set_value
 from dagtasks.store.emitter import is_same
 from dagtasks.store.formatting import format_document
+from dagtasks.store.layout import Kind, Place
+from dagtasks.store.mending import mend
+from dagtasks.store.rows import read_row
 from tests.store import seen
 from tests.store.awkward import Scribe
 
@@ -348,3 +352,59 @@ def unordered(key: str, bare: Any) -> Any:
 @given(st.integers(0, 2**64))
 def test_the_canonical_form_says_the_same_and_keeps_all_comments(seed: int) -> None:
     event(attack_format(random.Random(seed)))
+
+
+# --- mending ------------------------------------------------------------------------------------------------------
+
+TASK = Place("tasks/web/web-000001.yaml", Kind.TASK, "web-000001", "web")
+KEYS = (
+    "name",
+    "status",
+    "assignee",
+    "phase",
+    "due",
+    "labels",
+    "depends_on",
+    "description",
+    "metadata",
+    "on",
+    "12",
+    "x",
+)
+
+
+def attack_mend(choices: random.Random) -> str:
+    """Mend one awkward file. Returns how many problems it had, and has."""
+    document = parse_document(Scribe(choices, KEYS).document().encode(), TASK.path)
+    mended = mend(TASK, document)
+    text = f"\n{document.text}\n--- gives\n{mended.document.text}\n---\n{document.text!r}\n{mended.document.text!r}"
+    before, after = (
+        Counter(
+            problem.code + problem.message for problem in read_row(TASK, doc).problems if problem.severity == "error"
+        )
+        for doc in (document, mended.document)
+    )
+    if not mended.done:
+        assert mended.document is document
+        return "nothing to mend"
+    assert mend(TASK, mended.document).document is mended.document, "not the same a second time" + text
+    assert without_quotes(mended.document.text) == without_quotes(document.text), "more than quotes" + text
+    if document.data is None:
+        return "can be read" if mended.document.data else "fewer problems"
+    assert after < before, "not fewer problems" + text
+    assert seen.comments(mended.document.text) == seen.comments(document.text), "comments" + text
+    for loc in places(document.data):
+        old, new = at(document.data, loc), at(mended.document.data, loc)
+        assert isinstance(old, list | dict) or is_same(old, new) or isinstance(new, str), text
+    return "mended"
+
+
+def without_quotes(text: str) -> str:
+    """The text without quotes and gaps: mended text over several lines comes to stand on one."""
+    return re.sub(r'["\s]', "", text)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**64))
+def test_mending_puts_quotes_and_leaves_fewer_problems(seed: int) -> None:
+    event(attack_mend(random.Random(seed)))

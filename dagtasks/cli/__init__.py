@@ -32,6 +32,7 @@ COMMANDS = {
     "fmt": ("formatting", "fmt", "Bring task files into canonical form."),
     "resolve": ("merging", "resolve", "Merge the task files that Git could not merge."),
     "merge-driver": ("merging", "merge_driver", "Merge one file field by field, as Git calls it."),
+    "hooks": ("hooks", "group", "Hooks of Git: install, uninstall, status."),
     "schema": ("check", "schema", "Print the JSON Schema of a kind of file, for editors."),
     "board": ("board", "group", "The static site: init, build, serve."),
     "config": ("config", "group", "Settings: show."),

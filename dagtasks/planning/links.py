@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import groupby
 from typing import NamedTuple
 
-from dagtasks.errors import Finding, Loc, Severity
+from dagtasks.errors import Finding, Loc, Problem, Severity
 from dagtasks.model.names import did_you_mean
 from dagtasks.model.summary import BindingSummary, TaskSummary, TemplateSummary
 from dagtasks.model.values import JSON, Status
@@ -30,6 +31,8 @@ CODES = {
 
 
 HINTED_TASKS = 20
+_OF_TEMPLATES = frozenset({"DT206", "DT208", "DT209"})
+_WORD = re.compile(r"[\w-]+")
 
 
 class LinkFinding(NamedTuple):
@@ -173,6 +176,27 @@ def _called(index: Index, template: TemplateSummary) -> Iterator[tuple[str, int]
 
 def _call_loc(place: int) -> Loc:
     return "steps", place, "workflow", "template"
+
+
+def comes_from(problem: Problem, changed: Collection[str]) -> bool:
+    """Whether the problem may come from a change of these files: it is in one of them, or between files and names one.
+
+    Templates are called by a name of their own, so a change of any may bring what is wrong with a workflow.
+    """
+    if problem.path in changed:
+        return True
+    if not problem.code.startswith("DT2"):
+        return False
+    if problem.code in _OF_TEMPLATES and any(path.startswith("templates/") for path in changed):
+        return True
+    return not _names_of(changed, problem).isdisjoint(_WORD.findall(problem.message))
+
+
+def _names_of(changed: Iterable[str], problem: Problem) -> set[str]:
+    """The names that messages call the files by; a missing `project.yaml` is told by the folder."""
+    if problem.code == "DT201":
+        return {path.split("/")[1] for path in changed if "/" in path}
+    return {path.rpartition("/")[2].removesuffix(".yaml") for path in changed}
 
 
 def find_duplicates(rows: Iterable[Row]) -> dict[str, list[str]]:

@@ -11,13 +11,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dagtasks.errors import DagtasksError, EngineUnavailable, InvalidInput, NotFound, Problem
+from dagtasks.errors import DagtasksError, EngineUnavailable, InvalidInput, NotFound, Problem, Severity
 from dagtasks.planning.index import Index
+from dagtasks.planning.links import comes_from
 from dagtasks.service.gates import check_gates
-from dagtasks.service.merging import check_driver, find_lost
+from dagtasks.service.hooks import GONE, status
+from dagtasks.service.merging import check_driver, check_mergings, find_lost
 from dagtasks.store.comments import check_comments
 from dagtasks.store.git import Git
-from dagtasks.store.merges import read_changed_paths
+from dagtasks.store.layout import TASKS, TEMPLATES
+from dagtasks.store.merges import read_changed_paths, read_committed_paths, read_merges, read_staged_paths
 from dagtasks.store.project import Project
 
 
@@ -39,12 +42,48 @@ def validate(project: Project, paths: Sequence[str] = (), *, since: str | None =
 
 
 def _of_changed(project: Project, problems: Iterable[Problem], since: str) -> list[Problem]:
-    """Problems between files stay, too: what a change breaks is often shown where nothing changed."""
+    """What a change breaks is often shown where nothing changed."""
     git = project.get_git()
     if not git.find_commit(since):
         raise InvalidInput(f"there is no commit {since!r}", hint="paths go before the option: PATH --changed REV")
     changed = read_changed_paths(git, since)
-    return [problem for problem in problems if problem.path in changed or problem.code.startswith("DT2")]
+    return [problem for problem in problems if comes_from(problem, changed)]
+
+
+class Brought(NamedTuple):
+    """What a merge or a rebase brought: the problems, and how many merges among its commits were not compared."""
+
+    problems: list[Problem]
+    unseen: int
+
+
+def find_brought(project: Project, since: str) -> Brought:
+    """The errors that came with the commits after `since`, and what merges among them lost; what a hook tells.
+
+    Bounded: only the newest merges are compared. What is wrong in files that nobody committed does not count.
+    """
+    git = project.get_git()
+    changed = read_committed_paths(git, since)
+    mergings = [merging for merging in read_merges(git, since) if merging.commit]
+    lost = check_mergings(project, mergings[:MERGES])
+    wrong = [problem for problem in _errors(project.load()) if comes_from(problem, changed)]
+    return Brought([*lost, *wrong], max(len(mergings) - MERGES, 0))
+
+
+MERGES = 20
+"""Merges that a hook compares."""
+
+
+def find_staged(project: Project) -> list[Problem]:
+    """The errors that the next commit would bring."""
+    changed = {path for path in read_staged_paths(project.get_git()) if path.startswith((f"{TASKS}/", f"{TEMPLATES}/"))}
+    if not changed:
+        return []
+    return [problem for problem in _errors(project.staged().load()) if comes_from(problem, changed)]
+
+
+def _errors(index: Index) -> list[Problem]:
+    return sorted(problem for problem in index.problems if problem.severity is Severity.ERROR)
 
 
 def _check_gates(project: Project, index: Index, since: str) -> Iterator[Problem]:
@@ -99,8 +138,8 @@ def doctor(project: Project | None) -> list[Check]:
     checks = [_check_python(), _check_yaml(), _check_git()]
     checks += [_check_extra(name, module) for name, module in EXTRAS.items()]
     if project is not None:
-        checks += [_check_repository(project), *_check_driver(project), _check_files(project), _check_engine(project)]
-        checks += _check_secrets(project)
+        checks += [_check_repository(project), *_check_git_setup(project), _check_files(project)]
+        checks += [_check_engine(project), *_check_secrets(project)]
     return checks
 
 
@@ -139,9 +178,18 @@ def _check_repository(project: Project) -> Check:
     return Check("repository", "ok", f"{project.root} on {head.branch or head.commit or 'no commit yet'}")
 
 
-def _check_driver(project: Project) -> Iterator[Check]:
+def _check_git_setup(project: Project) -> Iterator[Check]:
     if project.git:
         yield Check("merge driver", *check_driver(project.git))
+        yield _check_hooks(project)
+
+
+def _check_hooks(project: Project) -> Check:
+    hint = "have merges looked at: dagtasks hooks install"
+    found = [f"{name}: {state}" for name, state, _ in status(project) if state != "not installed"]
+    if any(text.endswith(GONE) for text in found):
+        return Check("git hooks", "wrong", ", ".join(found), "install them anew: dagtasks hooks install")
+    return Check("git hooks", "ok", ", ".join(found)) if found else Check("git hooks", "note", "not installed", hint)
 
 
 def _check_files(project: Project) -> Check:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -194,15 +194,20 @@ def _replace(git: Git, file: Path, now: bytes, content: bytes) -> str:
 def find_lost(project: Project, since: str = "HEAD^1") -> list[Problem]:
     """What the merges after the commit `since` lost: a task that one side deleted and the other one edited.
 
-    This is what a hook calls after a merge. Raises `GitError` when there is no such commit.
+    Raises `GitError` when there is no such commit.
     """
     git = project.get_git()
-    found = [problem for merging in read_merges(git, since) for problem in _check_merging(project, merging)]
+    found = list(check_mergings(project, read_merges(git, since)))
     if is_shallow(git):
         hint = "fetch the whole history: git fetch --unshallow"
         message = "this clone is shallow, so not every merge could be compared with what it comes from"
         found.append(Problem(TASKS, 0, 0, "DT403", message, hint, Severity.NOTE))
     return found
+
+
+def check_mergings(project: Project, mergings: Iterable[Merging]) -> Iterator[Problem]:
+    """What these merges lost."""
+    return (problem for merging in mergings for problem in _check_merging(project, merging))
 
 
 def _check_merging(project: Project, merging: Merging) -> Iterator[Problem]:

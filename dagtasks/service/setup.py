@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 from dagtasks.board.scaffold import BOARD_FILES, write_board_files
 from dagtasks.errors import InvalidInput
+from dagtasks.service.hooks import status
 from dagtasks.service.merging import ATTRIBUTES, configure_driver
 from dagtasks.store.files import write_file
 from dagtasks.store.git import find_git, init_repository
+from dagtasks.store.project import Project
 
 IGNORED = ("site/", "config/.env", ".*.tmp")
 """Lines that `.gitignore` gets: the built board, the secrets of a machine, files of a write that was cut off."""
@@ -37,7 +39,7 @@ def init(path: Path) -> list[Step]:
     steps.append(_add_lines(path, ".gitignore", IGNORED))
     steps.append(_add_lines(path, ".gitattributes", ATTRIBUTES))
     steps += init_board(path)
-    steps += _set_up_driver(path)
+    steps += _set_up_git(path)
     return steps
 
 
@@ -47,10 +49,13 @@ def init_board(path: Path) -> list[Step]:
     return [Step(name, "written" if name in written else "kept") for name in BOARD_FILES]
 
 
-def _set_up_driver(path: Path) -> Iterator[Step]:
+def _set_up_git(path: Path) -> Iterator[Step]:
+    """Hooks run at every commit of everybody here: they are only mentioned."""
     git = find_git(path.resolve())
     if git:
         yield Step("merge driver", "set up" if configure_driver(git) else "kept")
+        is_hooked = any(state.state != "not installed" for state in status(Project(path.resolve())))
+        yield Step("git hooks", "kept" if is_hooked else "not installed; they are there with: dagtasks hooks install")
 
 
 def _init_git(path: Path) -> Iterator[Step]:

@@ -40,11 +40,15 @@ class Head:
 
 
 class Git:
-    """A repository's work tree, seen from `root` (which may lie below the top of the work tree)."""
+    """A repository's work tree, seen from `root` (which may lie below the top of the work tree).
 
-    def __init__(self, root: Path, git_dir: Path) -> None:
+    `index_file` is the index to work with where Git itself works with another than the usual one.
+    """
+
+    def __init__(self, root: Path, git_dir: Path, index_file: Path | None = None) -> None:
         self.root = root
         self.git_dir = git_dir
+        self._index = {"GIT_INDEX_FILE": str(index_file)} if index_file else {}
 
     @cached_property
     def common_dir(self) -> Path:
@@ -96,7 +100,7 @@ class Git:
                 stdin=given,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=clean_environment(),
+                env={**clean_environment(), **self._index},
             ) as process:
                 for name in names:
                     yield _read_blob(name, process.stdout, errors)
@@ -173,7 +177,7 @@ class Git:
             input=given,
             stdin=subprocess.DEVNULL if given is None else None,
             capture_output=True,
-            env={**clean_environment(), **(env or {})},
+            env={**clean_environment(), **self._index, **(env or {})},
             check=False,
         )
         if done.returncode:

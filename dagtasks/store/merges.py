@@ -58,12 +58,27 @@ def _change(facts: str) -> BlobChange:
     return BlobChange(*(blob if blob.strip("0") else None for blob in (before, after)))
 
 
+_NAMES = ("--name-only", "-z", "--relative", "--no-renames", "--no-ext-diff", "--no-textconv")
+
+
 def read_changed_paths(git: Git, since: str) -> set[str]:
     """The files, relative to the root, that are not as they were in that commit, new ones too."""
-    options = ("--name-only", "-z", "--relative", "--no-renames", "--no-ext-diff", "--no-textconv")
-    tracked = git.read("diff", *options, "--end-of-options", since, "--")
     untracked = git.read("ls-files", "--others", "--exclude-standard", "-z")
-    return {path for path in (*tracked.split("\0"), *untracked.split("\0")) if path}
+    return {*_split(git.read("diff", *_NAMES, "--end-of-options", since, "--")), *_split(untracked)}
+
+
+def read_committed_paths(git: Git, since: str) -> set[str]:
+    """The files, relative to the root, that HEAD has not as that commit has them."""
+    return _split(git.read("diff", *_NAMES, "--end-of-options", since, "HEAD", "--"))
+
+
+def read_staged_paths(git: Git) -> set[str]:
+    """The files, relative to the root, that Git's index has not as HEAD has them."""
+    return _split(git.read("diff", "--cached", *_NAMES, "--"))
+
+
+def _split(paths: str) -> set[str]:
+    return {path for path in paths.split("\0") if path}
 
 
 def read_unmerged(git: Git, *paths: str) -> dict[str, dict[int, str]]:

@@ -41,6 +41,12 @@ class Project:
         """The Git repository that the root lies in, if any."""
         return find_git(self.root)
 
+    def with_index(self, file: Path) -> Project:
+        """The same repository, with another index of Git: that of a commit which is being made."""
+        project = Project(self.root, self._overrides, use_cache=self._use_cache)
+        project.git = Git(self.root, self.get_git().git_dir, file)
+        return project
+
     def get_git(self) -> Git:
         """The Git repository that the root lies in; raises `ProjectNotFound` when there is none."""
         if self.git is None:

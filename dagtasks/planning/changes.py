@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from dagtasks.errors import Severity
 from dagtasks.model.event import Changed, Event, EventType
 from dagtasks.model.summary import BindingSummary, PhaseSummary, ProjectSummary, TaskSummary
 from dagtasks.model.values import JSON, Status
@@ -58,7 +57,7 @@ def keep_last_good(before: Index, after: Index) -> Index:
         return after
     broken = {(file.kind, f"{file.project}/{file.id}" if file.kind == "phase" else file.id) for file in after.broken}
     # A folder that cannot be read, or that a symlink has replaced, hides all that lies below it.
-    wrong = {problem.path for problem in after.problems if problem.severity is Severity.ERROR}
+    wrong = {problem.path for problem in after.problems}
 
     def keep(kind: str, old: Mapping[str, F], new: Mapping[str, F]) -> dict[str, F]:
         lost = old.keys() - new.keys()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from dagtasks.errors import InvalidInput, Problem
 from dagtasks.model.event import Event
 from dagtasks.planning.changes import find_events
 from dagtasks.planning.index import Index
+from dagtasks.store.loading import read_task
 from dagtasks.store.project import Project
 from dagtasks.store.trees import Tree
 
@@ -28,9 +30,12 @@ class _Side(NamedTuple):
     source: Tree | Project
     content: Index
 
-    def read_description(self, task: str) -> str | None:
-        row = self.content.tasks.get(task)
-        return self.source.load_details(row.path)["description"] or None if row else None
+    def read_descriptions(self, tasks: Iterable[str]) -> dict[str, str]:
+        """The descriptions of those of the tasks that are there and have one."""
+        rows = (self.content.tasks[task] for task in tasks if task in self.content.tasks)
+        described = [row for row in rows if row.description_digest]
+        documents = self.source.read_documents([row.path for row in described])
+        return {row.id: read_task(document).description for row, document in zip(described, documents, strict=True)}
 
 
 def compare(project: Project, revisions: str) -> Diff:
@@ -42,7 +47,7 @@ def compare(project: Project, revisions: str) -> Diff:
     old = project.at(first)
     new = project.at(second) if second else None
     before, after = _Side(old, old.load()), _Side(new or project, (new or project).load())
-    events = [_with_descriptions(event, before, after) for event in find_events(before.content, after.content)]
+    events = _with_descriptions(find_events(before.content, after.content), before, after)
     problems = _find_problems({first: before.content, second: after.content})
     return Diff(old.commit, new.commit if new else None, events, problems)
 
@@ -56,12 +61,20 @@ def _parse(revisions: str) -> tuple[str, str | None]:
     return first or "HEAD", (second or "HEAD") if between else None
 
 
-def _with_descriptions(event: Event, before: _Side, after: _Side) -> Event:
-    """The event with the texts where it has only their digests."""
-    if "description" not in event.changed or not event.type.startswith("task."):
-        return event
-    texts = before.read_description(event.subject), after.read_description(event.subject)
-    return event._replace(changed={**event.changed, "description": texts})
+def _with_descriptions(events: list[Event], before: _Side, after: _Side) -> list[Event]:
+    """The events, with the texts of tasks where they have only digests."""
+    changed = [event.subject for event in events if _has_text(event)]
+    old, new = before.read_descriptions(changed), after.read_descriptions(changed)
+    return [
+        event._replace(changed={**event.changed, "description": (old.get(event.subject), new.get(event.subject))})
+        if _has_text(event)
+        else event
+        for event in events
+    ]
+
+
+def _has_text(event: Event) -> bool:
+    return event.type.startswith("task.") and "description" in event.changed
 
 
 def _find_problems(sides: dict[str | None, Index]) -> list[Problem]:

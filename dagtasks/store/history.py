@@ -25,7 +25,7 @@ _FIELDS = ("%H", "%P", "%at", "%aN", "%s")
 _OPTIONS = (
     *("--encoding=UTF-8", "--no-show-signature", f"--format={'%x00'.join(_FIELDS)}"),
     *("--raw", "-z", "--no-renames", "--no-abbrev", "--relative", "--diff-merges=separate"),
-    *("--no-follow", "--no-color", "--no-ext-diff", "--no-textconv"),
+    *("--no-follow", "--no-ext-diff", "--no-textconv"),
 )
 # A git that we started tells its hooks to take paths as they are.
 _ENVIRONMENT = {f"GIT_{kind}_PATHSPECS": "0" for kind in ("LITERAL", "GLOB", "NOGLOB", "ICASE")}

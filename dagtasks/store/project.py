@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
 from functools import cached_property
 from pathlib import Path
@@ -219,6 +219,10 @@ class Project:
         from dagtasks.store.documents import read_document
 
         return read_document(self.root / path, path)
+
+    def read_documents(self, paths: Iterable[str]) -> Iterator[Document]:
+        """The files at these paths, each read when it is asked for."""
+        return map(self.read_document, paths)
 
     def read_task(self, path: str) -> Task:
         """The whole task in that file. Raises `InvalidProject` when the file is wrong, `NotFound` when it is gone."""

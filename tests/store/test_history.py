@@ -115,6 +115,11 @@ def test_edits_that_are_not_committed(project: MakeProject) -> None:
     (root / TASK).rename(root / "tasks/web/a/web-000001.yaml")
     assert told(root)[0] == (None, {"path": [TASK, "tasks/web/a/web-000001.yaml"]})
     assert past_of(root)["created"] is not None
+    git(root, "add", "--all")
+    git(root, "commit", "-qm", "away")
+    (root / "tasks/web/a/web-000001.yaml").rename(root / TASK)
+    assert [subject for subject, _ in told(root)] == [None, "away", "start"]
+    assert told(root)[0] == (None, {"path": ["tasks/web/a/web-000001.yaml", TASK]})
 
 
 def test_form_alone_and_broken_files(project: MakeProject) -> None:

@@ -195,29 +195,32 @@ class _Checker:
 
     def visit_path(self, path: Path) -> Kind:
         kind = self.visit(path.base)
-        for step in path.steps:
-            kind = self.visit_field(kind, step) if isinstance(step, Field) else self.visit_item(kind, step)
+        for place, step in enumerate(path.steps):
+            where = _written(path, place)
+            kind = (
+                self.visit_field(kind, step, where) if isinstance(step, Field) else self.visit_item(kind, step, where)
+            )
         return kind
 
-    def visit_field(self, kind: Kind, step: Field) -> Kind:
+    def visit_field(self, kind: Kind, step: Field, where: str) -> Kind:
         if kind.name == "any":
             return ANY
         if kind.name != "object":
             hint = "items of a list are read as x[0]" if kind.name == "array" else ""
             return self.fault("DT303", f"{kind} has no `{step.name}`", step.offset, hint)
-        return self.find_field(kind, step.name, step.offset)
+        return self.find_field(kind, step.name, step.offset, where)
 
-    def find_field(self, kind: Kind, name: str, offset: int) -> Kind:
+    def find_field(self, kind: Kind, name: str, offset: int, where: str) -> Kind:
         if kind.fields is None:
             return ANY
         if name in kind.fields:
             return kind.fields[name]
-        return self.fault("DT302", f"there is no `{name}`", offset, did_you_mean(name, kind.fields))
+        return self.fault("DT302", f"there is no `{name}`{where}", offset, _known_fields(name, kind.fields))
 
-    def visit_item(self, kind: Kind, step: Item) -> Kind:
+    def visit_item(self, kind: Kind, step: Item, where: str) -> Kind:
         index = self.visit(step.index)
         if kind.name == "object" and isinstance(step.index, Literal) and isinstance(step.index.value, str):
-            return self.find_field(kind, step.index.value, step.index.offset)
+            return self.find_field(kind, step.index.value, step.index.offset, where)
         wanted = {"array": INTEGER, "object": STRING, "any": ANY}.get(kind.name)
         if wanted is None:
             return self.fault("DT303", f"{kind} has no items", step.offset)
@@ -280,6 +283,20 @@ class _Checker:
         for condition in call.arguments[:-1:2]:
             self.visit_boolean(condition)
         return common_kind([self.visit(value) for value in (*call.arguments[1::2], call.arguments[-1])])
+
+
+def _written(path: Path, end: int) -> str:
+    """How messages call what the path leads to before that part of it; empty when that is no plain name."""
+    if not isinstance(path.base, Name) or not all(isinstance(step, Field) for step in path.steps[:end]):
+        return ""
+    names = [path.base.name, *(step.name for step in path.steps[:end] if isinstance(step, Field))]
+    return f" in `{'.'.join(names)}`"
+
+
+def _known_fields(name: str, fields: Mapping[str, Kind]) -> str:
+    if not fields:
+        return "it has none"
+    return did_you_mean(name, fields) or (f"it has: {', '.join(fields)}" if len(fields) <= 20 else "")
 
 
 def _comparison_fault(operator: str, left: Kind, right: Kind) -> str:

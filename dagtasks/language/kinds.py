@@ -86,7 +86,7 @@ def array_of(items: Kind) -> Kind:
 
 def parameter_kind(spec: ParameterSpec) -> Kind:
     """What is known of the value of a parameter."""
-    items = parameter_kind(spec.items) if spec.items else None
+    items = replace(parameter_kind(spec.items), nullable=False) if spec.items else None
     fields = {key: _property_kind(part) for key, part in spec.properties.items()} if spec.properties else None
     return Kind(spec.type.value, spec.is_optional, items, fields)
 

@@ -39,6 +39,12 @@ def _check_condition(value: Any) -> Any:
     return value
 
 
+def _check_duration(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise PydanticCustomError("duration", "must be a duration, as 90s, 10m or 1h30m")
+    return value
+
+
 def _check_version(value: str) -> str:
     if not re.fullmatch(VERSION_PATTERN, value):
         raise PydanticCustomError("version", "{value} is no version; write it as 1.2.3", {"value": repr(value)})
@@ -57,6 +63,12 @@ Version = Annotated[
     AfterValidator(_check_version),
     WithJsonSchema({"type": "string", "pattern": f"^{VERSION_PATTERN.replace('?P<pre>', '')}$"}),
 ]
+Duration = Annotated[
+    Any,
+    BeforeValidator(_check_duration),
+    WithJsonSchema({"type": "string", "examples": ["500ms", "90s", "10m", "1h30m"]}),
+]
+"""A duration. A bare number is let in, so that the message about it can show the right form."""
 Env = dict[EnvName, Scalar]
 
 StepKind = Literal["container", "script", "api", "workflow", "approval"]
@@ -85,11 +97,19 @@ TRANSLATIONS = {
     **dict.fromkeys(("run", "cmd", "cmds", "commands"), "command"),
     **dict.fromkeys(("uses", "call", "templateRef"), "workflow.template"),
     **dict.fromkeys(("with", "inputs", "params"), "parameters"),
-    **dict.fromkeys(("withItems", "for", "across"), "foreach"),
-    **dict.fromkeys(("onExit", "ensure", "defer"), "finally"),
-    **dict.fromkeys(("retryStrategy", "retry_policy"), "retry"),
-    **dict.fromkeys(("timeout_sec", "timeout-minutes"), "timeout"),
-    **dict.fromkeys(("continue-on-error", "allowFailure", "ignore_error"), "continue_on_error"),
+    **dict.fromkeys(("withItems", "withParam", "for", "loop", "across"), "foreach"),
+    **dict.fromkeys(("strategy",), "matrix"),
+    **dict.fromkeys(("onExit", "ensure", "defer", "exitHandler"), "finally"),
+    **dict.fromkeys(("retryStrategy", "retry_policy", "retries"), "retry"),
+    **dict.fromkeys(("attempts", "maxAttempts", "max_retries"), "retry.max_attempts"),
+    **dict.fromkeys(("timeout_sec", "timeout-minutes", "activeDeadlineSeconds"), "timeout"),
+    **dict.fromkeys(("continue-on-error", "allowFailure", "allow_failure", "ignore_error"), "continue_on_error"),
+    **dict.fromkeys(("jobs", "tasks", "stages"), "steps"),
+    **dict.fromkeys(("environment", "vars"), "env"),
+    **dict.fromkeys(("working-directory", "working_dir", "workingDir", "dir"), "workdir"),
+    **dict.fromkeys(("volumes", "volumeMounts"), "mounts"),
+    **dict.fromkeys(("max-parallel", "maxParallel", "parallelism"), "max_parallel"),
+    **dict.fromkeys(("fail-fast", "failFast"), "fail_fast"),
 }
 """What other engines call a key, and what it is called here."""
 
@@ -128,12 +148,12 @@ class Retry(Part):
     """How often and when a step is tried again."""
 
     max_attempts: Annotated[int, Field(ge=1, le=10, strict=True)] = Field(description="Tries in all, the first too.")
-    delay: Text = Field(default="1s", description="How long to wait before the second try.")
+    delay: Duration = Field(default="1s", description="How long to wait before the second try.")
     backoff: Literal["constant", "exponential"] = Field(default="constant", description="How the waits grow.")
     factor: Annotated[float, Field(ge=1)] = Field(default=2, description="By what each wait grows (exponential).")
-    max_delay: Text | None = Field(default=None, description="The longest wait.")
+    max_delay: Duration | None = Field(default=None, description="The longest wait.")
     jitter: bool = Field(default=True, description="Whether waits vary, so that many steps do not try in step.")
-    max_duration: Text | None = Field(default=None, description="How long all tries and waits may take.")
+    max_duration: Duration | None = Field(default=None, description="How long all tries and waits may take.")
     on: list[Literal["failed", "errored", "timed_out"]] | None = Field(
         default=None,
         description="How a try must have ended. Not given: any of them; for api, no connection or 429, 502, 503, 504.",
@@ -176,7 +196,7 @@ class Ready(Part):
 
     command: Command | None = Field(default=None, description="It succeeds when the service is ready.")
     port: Annotated[int, Field(ge=1, le=65535)] | None = Field(default=None, description="It can be connected to.")
-    timeout: Text = Field(default="1m", description="How long to wait for it.")
+    timeout: Duration = Field(default="1m", description="How long to wait for it.")
 
     @model_validator(mode="after")
     def _one_sign(self) -> Ready:
@@ -276,7 +296,7 @@ class Api(Part):
     form: dict[Text, Scalar] | None = Field(default=None, description="A body, sent as a form.")
     body: Text | None = Field(default=None, description="A body, sent as it is.")
     auth: Auth | None = Field(default=None, description="How the request says who asks.")
-    timeout: Text = Field(default="30s", description="How long the request may take.")
+    timeout: Duration = Field(default="30s", description="How long the request may take.")
     follow_redirects: bool = Field(default=True, description="Whether redirects are followed (up to 5).")
     verify_tls: bool = Field(default=True, description="Whether certificates are checked.")
     success_status: list[Scalar] = Field(
@@ -307,7 +327,7 @@ class Approval(Part):
     message: Text = Field(description="What is asked.")
     approvers: list[Text] = Field(default_factory=list, description="E-mail addresses of Git; absent: anybody.")
     parameters: dict[Ident, ParameterSpec] = Field(default_factory=dict, description="What has to be answered.")
-    timeout: Text | None = Field(default=None, description="How long to wait for an answer.")
+    timeout: Duration | None = Field(default=None, description="How long to wait for an answer.")
     on_timeout: Literal["reject", "approve"] = Field(default="reject", description="What silence means.")
 
 
@@ -366,7 +386,7 @@ class Step(Part):
     retry: Annotated[Retry, BeforeValidator(_check_retry)] | None = Field(
         default=None, description="When to try again."
     )
-    timeout: Text | None = Field(default=None, description="How long one try may take.")
+    timeout: Duration | None = Field(default=None, description="How long one try may take.")
     continue_on_error: bool = Field(default=False, description="Whether the run goes on as if it had succeeded.")
     env: Env = Field(default_factory=dict, description="Environment variables.")
     cache: bool = Field(default=False, description="Whether the engine may answer from its cache.")
@@ -401,7 +421,7 @@ class Defaults(Part):
     script: dict[Text, Any] = Field(default_factory=dict, description="Keys of every `script`.")
     api: dict[Text, Any] = Field(default_factory=dict, description="Keys of every `api`.")
     retry: Annotated[Retry, BeforeValidator(_check_retry)] | None = Field(default=None, description="Of every step.")
-    timeout: Text | None = Field(default=None, description="Of every step but approvals.")
+    timeout: Duration | None = Field(default=None, description="Of every step but approvals.")
     env: Env = Field(default_factory=dict, description="Of every step.")
 
 
@@ -434,7 +454,7 @@ class Template(Part):
     outputs: dict[Ident, Output] = Field(default_factory=dict, description="What the run gives.")
     updates: Updates = Field(default_factory=Updates, description="What the run writes into its task.")
     concurrency: Concurrency | None = Field(default=None, description="What the run may not go on beside.")
-    timeout: Text | None = Field(default=None, description="How long the whole run may take.")
+    timeout: Duration | None = Field(default=None, description="How long the whole run may take.")
     max_parallel: Annotated[int, Field(ge=1, strict=True)] | None = Field(
         default=None, description="How many steps run at the same time."
     )

@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, Literal, NamedTuple
 
 from dagtasks.errors import Loc
 from dagtasks.language.expressions import parse_condition, parse_expression, parse_scalar
-from dagtasks.language.syntax import Expr, ExpressionError, references
+from dagtasks.language.shell import DEFAULT_SHELL
+from dagtasks.language.syntax import Expr, ExpressionError, Scalar, references
 from dagtasks.model.template import Step, Template
 from dagtasks.planning.plan import PRINTED, Printed
 
-PLAIN_KEYS = {"name", "description", "depends_on", "if", "outputs", "artifacts", "timeout", "retry"}
-"""Keys of a step whose values are never interpolated as text."""
-PLAIN_IN_KIND = {
-    "script": {"source", "file"},
-    "workflow": {"template", "secrets"},
-    "api": {"success_condition"},
-    "container": {"command"},
-    "approval": {"approvers", "parameters", "timeout"},
+Role = Literal["text", "shell", "condition", "expression", "fixed"]
+"""What a text is: one with `${...}` in it; shell text with them; what `if` holds; a bare expression; or one in which
+nothing is ever replaced."""
+
+
+class Spot(NamedTuple):
+    """A text of a step, its place, and what runs it when it is shell text."""
+
+    loc: Loc
+    text: str
+    role: Role
+    shell: tuple[str, ...] = ()
+
+
+_PROSE = {("name",), ("description",), ("script", "source"), ("workflow", "template"), ("approval", "parameters")}
+"""Begins of places whose text is nobody's business here."""
+_FIXED = {
+    *((key,) for key in ("depends_on", "outputs", "artifacts", "timeout", "retry")),
+    *(("script", key) for key in ("file", "interpreter")),
+    *(("approval", key) for key in ("approvers", "timeout")),
+    ("container", "shell"),
+    ("workflow", "secrets"),
+    ("api", "timeout"),
 }
+"""Begins of places in which nothing is replaced."""
+_FIXED_INSIDE = {("mounts", "secret"), ("ready", "timeout")}
+"""Names of a part and of its key in which nothing is replaced."""
 
 
 def texts_of(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
@@ -34,77 +54,91 @@ def texts_of(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
             yield from texts_of(item, (*loc, place))
 
 
-def interpolated(step: Mapping[str, Any], loc: Loc) -> Iterator[tuple[Loc, str]]:
-    """Every text of a step (as it stands in the file) in which `${...}` is replaced, but for a command's text."""
-    for key, value in step.items():
-        if key in PLAIN_KEYS:
+def spots_of(step: Mapping[str, Any], loc: Loc = ()) -> Iterator[Spot]:
+    """Every text of a step, as it stands in the file, that may hold expressions or looks as if it might."""
+    for place, text in texts_of(step, ()):
+        if place[:1] in _PROSE or place[:2] in _PROSE:
             continue
-        plain = PLAIN_IN_KIND.get(key)
-        body = {name: part for name, part in value.items() if name not in plain} if plain else value
-        yield from texts_of(body, (*loc, key))
-    yield from _list_command(step, loc)
+        role = _role_of(place)
+        yield Spot((*loc, *place), text, role, _shell_of(step, place) if role == "shell" else ())
 
 
-def _list_command(step: Mapping[str, Any], loc: Loc) -> Iterator[tuple[Loc, str]]:
-    command = (step.get("container") or {}).get("command")
-    if isinstance(command, list):
-        yield from texts_of(command, (*loc, "container", "command"))
+def _role_of(place: Loc) -> Role:
+    if place == ("if",):
+        return "condition"
+    if place == ("api", "success_condition"):
+        return "expression"
+    if _is_command(place):
+        return "shell"
+    if place[:1] in _FIXED or place[:2] in _FIXED:
+        return "fixed"
+    names = [part for part in place if isinstance(part, str)]
+    return "fixed" if tuple(names[-2:]) in _FIXED_INSIDE else "text"
 
 
-def shell_text(step: Mapping[str, Any]) -> str | None:
-    """The command of the step, when it is shell text."""
-    command = (step.get("container") or {}).get("command")
-    return command if isinstance(command, str) else None
+def _is_command(place: Loc) -> bool:
+    """Whether a shell runs the text: of the step itself, of a service, or to ask whether that is ready."""
+    if place[:2] == ("container", "services"):
+        return place[3:] in (("command",), ("ready", "command"))
+    return place == ("container", "command")
+
+
+def _shell_of(step: Mapping[str, Any], place: Loc) -> tuple[str, ...]:
+    given = step["container"].get("shell") if len(place) == 2 else None
+    return tuple(given or DEFAULT_SHELL)
+
+
+def parse_spot(spot: Spot) -> Scalar | Expr:
+    """What the text says: one expression, or a text with holes. Raises `ExpressionError`."""
+    match spot.role:
+        case "condition":
+            return parse_condition(spot.text)
+        case "expression":
+            return parse_expression(spot.text)
+        case _:
+            return parse_scalar(spot.text)
+
+
+def expressions_in(parsed: Scalar | Expr) -> list[Expr]:
+    """The expressions that were parsed."""
+    return [hole.expr for hole in parsed.holes] if isinstance(parsed, Scalar) else [parsed]
 
 
 def read_steps(step: Step) -> tuple[str, ...]:
     """The names of the steps whose results the step refers to. What cannot be parsed refers to none."""
-    data = step.model_dump(by_alias=True, exclude_none=True)
-    names = [name for expr in _expressions(data) for name in _steps_in(expr)]
-    return tuple(dict.fromkeys(names))
+    return _steps_in(_expressions(step))
 
 
 def find_exposed(template: Template) -> dict[str, tuple[Printed, ...]]:
-    """Which of its output and stderr each step shows: to other steps, or to the outputs of the run."""
-    outputs = [text for output in template.outputs.values() for _, text in texts_of(output.value, ())]
-    exprs = [*_holes(outputs)]
-    exprs += [
-        expr for step in template.all_steps for expr in _expressions(step.model_dump(by_alias=True, exclude_none=True))
-    ]
+    """Which of its output and stderr each step shows: to other steps, to the outputs of the run, or to the task."""
+    given = [output.value for output in template.outputs.values()]
+    given.append(template.updates.model_dump())
+    exprs = [*_holes(text for _, text in texts_of(given, ()))]
+    exprs += [expr for step in template.all_steps for expr in _expressions(step)]
     seen = {path[1:3] for expr in exprs for path, _ in references(expr) if path[0] == "steps"}
     return {
-        step.name: tuple(part for part in PRINTED if (step.name, part) in seen or (step.name,) in seen)
+        step.name: tuple(
+            part for part in PRINTED if seen & {(step.name, part), (step.name, "items"), (step.name,)} or () in seen
+        )
         for step in template.all_steps
     }
 
 
-def _steps_in(expr: Expr) -> Iterator[str]:
-    for path, _ in references(expr):
-        if path[0] == "steps" and len(path) > 1:
-            yield path[1]
+def _steps_in(exprs: Iterable[Expr]) -> tuple[str, ...]:
+    paths = (path for expr in exprs for path, _ in references(expr))
+    return tuple(dict.fromkeys(path[1] for path in paths if path[0] == "steps" and len(path) > 1))
 
 
-def _expressions(step: Mapping[str, Any]) -> Iterator[Expr]:
-    sources = [text for _, text in interpolated(step, ())]
-    sources += [text] if (text := shell_text(step)) else []
-    yield from _holes(sources)
-    for condition, parse in (
-        (step.get("if"), parse_condition),
-        ((step.get("api") or {}).get("success_condition"), parse_expression),
-    ):
-        if isinstance(condition, str):
-            try:
-                yield parse(condition)
-            except ExpressionError:
-                continue
+def _expressions(step: Step) -> Iterator[Expr]:
+    for spot in spots_of(step.model_dump(by_alias=True, exclude_unset=True, exclude_none=True)):
+        with suppress(ExpressionError):
+            yield from expressions_in(parse_spot(spot)) if spot.role != "fixed" else ()
 
 
 def _holes(texts: Iterable[str]) -> Iterator[Expr]:
     for text in texts:
-        try:
+        with suppress(ExpressionError):
             yield from (hole.expr for hole in parse_scalar(text).holes)
-        except ExpressionError:
-            continue
 
 
 def edges(template: Template) -> dict[str, tuple[str, ...]]:

@@ -1,90 +1,81 @@
-"""What can be known to be wrong with a template before it runs (03 sections 2.1-2.7)."""
+"""What can be known to be wrong with a template before it runs (03 sections 2.1-2.9)."""
 
 from __future__ import annotations
 
-import copy
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ValidationError
-
-from dagtasks.errors import Finding, Loc
+from dagtasks.errors import Finding, Loc, Severity
 from dagtasks.language.checking import Names, check_condition, check_scalar
-from dagtasks.language.durations import DurationError, parse_duration
-from dagtasks.language.expressions import parse_condition, parse_expression, parse_scalar
-from dagtasks.language.kinds import (
-    ANY,
-    BOOLEAN,
-    INTEGER,
-    NUMBER,
-    OBJECT,
-    STRING,
-    STRINGS,
-    Kind,
-    object_of,
-    parameter_kind,
-)
+from dagtasks.language.expressions import parse_scalar
+from dagtasks.language.functions import TEXT_HINTS, fits
+from dagtasks.language.kinds import ANY, Kind, describe, kind_of
 from dagtasks.language.parameters import check_specs
-from dagtasks.language.shell import DEFAULT_SHELL, bind
-from dagtasks.language.syntax import ExpressionError
-from dagtasks.model import template as model
-from dagtasks.model.fields import findings_of
+from dagtasks.language.shell import bind
+from dagtasks.language.syntax import Expr, ExpressionError, Scalar, Splice, references
 from dagtasks.model.names import did_you_mean
 from dagtasks.model.summary import TemplateSummary
-from dagtasks.model.template import NOT_YET, STEP_KINDS, TRANSLATIONS, Step, Template, infer_type
+from dagtasks.model.template import NOT_YET, STEP_KINDS, Approval, Step, Template, infer_type, with_defaults
 from dagtasks.model.values import WorkflowType
 from dagtasks.planning import graph
-from dagtasks.planning.references import ReferenceFault, parse_reference
-from dagtasks.planning.steps import edges, interpolated, shell_text, texts_of
+from dagtasks.planning.forms import check_forms
+from dagtasks.planning.names import STATUS_FUNCTIONS as STATUS_FUNCTIONS
+from dagtasks.planning.names import Scopes, StepScope, takes_secrets
+from dagtasks.planning.names import names_of as names_of
+from dagtasks.planning.reading import Reading, read_template
+from dagtasks.planning.steps import Role, Spot, edges, expressions_in, parse_spot, spots_of, texts_of
 
 CODES = {
-    "DT320": "A key that templates do not have. Other engines may call it so: the message then names the right word.",
     "DT321": "A part of the template language that this version does not carry out yet. It is refused, so that no "
     "template runs without what it asks for.",
     "DT322": "The template's `type` does not fit the kinds of its steps. Leave `type` out, or use steps of its kind.",
     "DT323": "Two steps have the same name. Names are unique, because `steps.<name>` reads a step's results.",
-    "DT324": "`depends_on` names a step that the template does not have.",
-    "DT325": "Steps wait for one another in a circle; a reference to `steps.<name>` counts as waiting for it.",
-    "DT326": "A value has a form that cannot work: a range of status codes, a folder outside of the repository, the "
-    "name or version of a template that is called.",
+    "DT324": "`depends_on` names a step that the template does not have, or that runs after all others.",
+    "DT325": "Steps wait for one another in a circle; a reference to `steps.<name>` counts as waiting for it. Or a "
+    "step reads one of `finally` that has not run yet.",
+    "DT327": "`${...}` stands in a text in which nothing is replaced. Write the value itself, or give it another way.",
 }
-
-STATUS_FUNCTIONS = frozenset({"success", "failure", "always", "cancelled"})
-
-TASK_KIND = object_of(
-    {
-        **dict.fromkeys(("id", "name", "status", "priority", "description", "path"), STRING),
-        **dict.fromkeys(("assignee", "phase", "due"), STRING.or_null()),
-        **dict.fromkeys(("labels", "depends_on"), STRINGS),
-        "metadata": ANY,
-    }
-)
-PROJECT_KIND = object_of({**dict.fromkeys(("key", "name", "description"), STRING), "metadata": ANY})
-PHASE_KIND = object_of({**dict.fromkeys(("key", "name", "description"), STRING), "order": INTEGER}).or_null()
-RUN_KIND = object_of(
-    {
-        **dict.fromkeys(("id", "trigger", "started_at", "status"), STRING),
-        **dict.fromkeys(("actor", "commit", "branch"), STRING.or_null()),
-        "dirty": BOOLEAN,
-        "attempt": INTEGER,
-        "failed_steps": STRINGS,
-    }
-)
-RESPONSE_KIND = object_of({"status": INTEGER, "headers": OBJECT, "body": STRING, "json": ANY})
 
 
 def check_template(path: str, data: Mapping[str, Any]) -> tuple[TemplateSummary | None, list[Finding]]:
     """The row of the template (None when it cannot be used), and everything that is wrong with it."""
-    try:
-        template = Template.model_validate(data)
-    except ValidationError as error:
-        return None, _check_the_rest(path, data, findings_of(error))
-    findings = [*_check_steps(template), *_check_expressions(template, data), *_check_forms(template)]
-    findings += [*_find_not_yet(data), *_find_sensitive(template)]
-    broken = any(finding.severity == "error" for finding in findings)
-    return None if broken else summarise(path, template), findings
+    reading = read_template(data)
+    findings = list(reading.findings)
+    if reading.template is not None:
+        findings += _check_template(reading, reading.template)
+    findings += _find_not_yet(data)
+    broken = any(finding.severity == "error" for finding in findings) or reading.template is None
+    return None if broken or reading.template is None else summarise(path, reading.template), findings
+
+
+def _check_template(reading: Reading, template: Template) -> Iterator[Finding]:
+    found = [*_check_steps(template, reading), *_Checker(reading, template).check(), *check_forms(template)]
+    placed = dict.fromkeys(_in_defaults(finding, reading.data) for finding in found)
+    yield from (finding for finding in placed if finding.loc[:1] != ("defaults",) or finding.code != "DT329")
+
+
+def _in_defaults(finding: Finding, data: Mapping[str, Any]) -> Finding:
+    """The finding where its text stands: what a step has from `defaults` is wrong there, and once.
+
+    That it does nothing for one of the steps (DT329) is no fault there.
+    """
+    part, place, *rest = (*finding.loc, None, None)[: max(len(finding.loc), 2)]
+    if part not in ("steps", "finally") or not rest:
+        return finding
+    is_env = rest[0] in STEP_KINDS and rest[1:2] == ["env"]
+    owned = rest[: 1 if rest[0] in ("retry", "timeout") else 3 if is_env else 2]
+    if _has(data[part][place], owned) or not _has(data.get("defaults"), owned):
+        return finding
+    return finding._replace(loc=("defaults", *finding.loc[2:]))
+
+
+def _has(value: Any, path: Sequence[Any]) -> bool:
+    for name in path:
+        if not isinstance(value, Mapping) or name not in value:
+            return False
+        value = value[name]
+    return True
 
 
 def summarise(path: str, template: Template) -> TemplateSummary:
@@ -107,72 +98,57 @@ def summarise(path: str, template: Template) -> TemplateSummary:
     )
 
 
-def _check_the_rest(path: str, data: Mapping[str, Any], findings: list[Finding]) -> list[Finding]:
-    """The findings; where only keys are unknown, also what is wrong without those keys: nothing hides anything else."""
-    explained = [_explain(finding) for finding in findings]
-    if any(finding.code != "DT125" for finding in findings):
-        return explained
-    known = copy.deepcopy(data)
-    for finding in findings:
-        inside: Any = known
-        for step in finding.loc[:-1]:
-            inside = inside[step]
-        del inside[finding.loc[-1]]
-    return [*explained, *check_template(path, known)[1]]
-
-
-def _explain(finding: Finding) -> Finding:
-    """An unknown key in the words of templates."""
-    if finding.code != "DT125":
-        return finding
-    name = str(finding.loc[-1])
-    if name in TRANSLATIONS:
-        return finding._replace(code="DT320", hint=f"write `{TRANSLATIONS[name]}`")
-    return finding._replace(code="DT320", hint=did_you_mean(name, _KNOWN_KEYS))
-
-
-def _not_yet(loc: Loc) -> Finding:
-    return Finding(loc, "DT321", f"`{loc[-1]}` is not carried out by this version", "take it out for now", on_key=True)
-
-
 def _find_not_yet(data: Mapping[str, Any]) -> Iterator[Finding]:
     """The keys of the language that are given and not carried out."""
-    yield from (_not_yet((key,)) for key in data if key in NOT_YET)
+    for loc in _keys_in(data):
+        if loc[-1] in NOT_YET:
+            message, hint = f"`{loc[-1]}` is not carried out by this version", "take it out for now"
+            yield Finding(loc, "DT321", message, hint, on_key=True)
+
+
+def _keys_in(data: Mapping[str, Any]) -> Iterator[Loc]:
+    """The keys at the top, of parameters, of steps and of the kinds of steps."""
+    yield from ((key,) for key in data)
+    yield from (("parameters", *loc) for loc in _keys_below(data.get("parameters"), ("*",)))
     for part in ("steps", "finally"):
-        for place, step in enumerate(data.get(part) or ()):
-            loc: Loc = (part, place)
-            yield from (_not_yet((*loc, key)) for key in step if key in NOT_YET)
-            for kind in STEP_KINDS:
-                yield from (_not_yet((*loc, kind, key)) for key in step.get(kind) or () if key in NOT_YET)
+        steps = data.get(part)
+        for place, step in enumerate(steps if isinstance(steps, list) else ()):
+            yield from ((part, place, *loc) for loc in _keys_below(step, ()))
+            yield from ((part, place, *loc) for kind in STEP_KINDS for loc in _keys_below(step, (kind,)))
 
 
-def _find_sensitive(template: Template) -> Iterator[Finding]:
-    for name, spec in template.parameters.items():
-        if spec.sensitive:
-            yield _not_yet(("parameters", name, "sensitive"))
-
-
-_MODELS = [value for value in vars(model).values() if isinstance(value, type) and issubclass(value, BaseModel)]
-_KNOWN_KEYS = sorted({field.alias or name for part in _MODELS for name, field in part.model_fields.items()})
+def _keys_below(value: Any, path: Loc) -> Iterator[Loc]:
+    if not isinstance(value, Mapping):
+        return
+    if not path:
+        yield from ((key,) for key in value)
+        return
+    for name in value if path[0] == "*" else [key for key in path[:1] if key in value]:
+        yield from ((name, *loc) for loc in _keys_below(value[name], path[1:]))
 
 
 # -- steps ----------------------------------------------------------------------------------------------------------
 
 
-def _check_steps(template: Template) -> Iterator[Finding]:
-    yield from _check_type(template)
+def _check_steps(template: Template, reading: Reading) -> Iterator[Finding]:
+    if not reading.lost.steps and not reading.lost.unnamed:
+        yield from _check_type(template)
     yield from _check_unique(template)
     names = [step.name for step in template.steps]
-    for place, step in enumerate(template.finally_):
-        if step.depends_on:
-            message = "steps of `finally` run in the order of the list, after all others"
-            yield Finding(("finally", place, "depends_on"), "DT324", message, "remove `depends_on`", on_key=True)
+    later = [step.name for step in template.finally_]
     for place, step in enumerate(template.steps):
         for item, need in enumerate(step.depends_on or ()):
             if need not in names:
-                hint = did_you_mean(need, names)
-                yield Finding(("steps", place, "depends_on", item), "DT324", f"there is no step {need!r}", hint)
-    yield from _check_cycles(template, names)
+                loc: Loc = ("steps", place, "depends_on", item)
+                yield Finding(loc, "DT324", *_unknown_step(need, names, later))
+    if len({*names}) == len(names):
+        yield from _check_cycles(template, names)
+
+
+def _unknown_step(name: str, names: list[str], later: list[str]) -> tuple[str, str]:
+    if name in later:
+        return f"{name!r} is a step of `finally`, and those begin when all others have ended", "take it out"
+    return f"there is no step {name!r}", did_you_mean(name, names)
 
 
 def _check_unique(template: Template) -> Iterator[Finding]:
@@ -186,8 +162,9 @@ def _check_unique(template: Template) -> Iterator[Finding]:
 
 
 def _check_type(template: Template) -> Iterator[Finding]:
-    inferred = infer_type({step.kind for step in template.steps})
-    if template.type not in (None, inferred, WorkflowType.COMPOSITE):
+    kinds = {str(step.kind) for step in template.all_steps} - {"approval"}
+    inferred = infer_type(kinds)
+    if kinds and template.type not in (None, inferred, WorkflowType.COMPOSITE):
         message = f"the steps make it a {inferred}, not a {template.type}"
         yield Finding(("type",), "DT322", message, "leave `type` out, or change the steps")
 
@@ -202,171 +179,229 @@ def _check_cycles(template: Template, names: list[str]) -> Iterator[Finding]:
 # -- expressions ----------------------------------------------------------------------------------------------------
 
 
-def names_of(template: Template) -> Names:
-    """What expressions in the steps of the template may use."""
-    return Names(
-        {
-            "params": object_of({name: parameter_kind(spec) for name, spec in template.parameters.items()}),
-            "task": TASK_KIND,
-            "project": PROJECT_KIND,
-            "phase": PHASE_KIND,
-            "run": RUN_KIND,
-            "steps": object_of({step.name: _step_kind(step) for step in template.all_steps}),
-        },
-        refused={
-            **dict.fromkeys(("item", "item_index", "matrix"), "the step has no `foreach` or `matrix`"),
-            "secrets": "a secret can stand in `env`, in `auth`, headers and bodies of api steps, and nowhere else",
-            "trigger": "this version does not have it",
-        },
-    )
+_TEXT = "string|number|boolean"
+"""The kinds that can be an argument, a variable, or part of a request."""
 
 
-def names_in(names: Names, step: Mapping[str, Any], template: Template, place: Loc = ()) -> Names:
-    """What expressions at a place of a step may use: those of its loop, too, and where they are allowed secrets."""
-    looped = {"item": ANY, "item_index": INTEGER} if step.get("foreach") is not None else {}
-    if matrix := step.get("matrix"):
-        looped = {"matrix": object_of(dict.fromkeys(matrix, ANY))}
-    if _may_hold_secret(place):
-        looped = {**looped, "secrets": object_of(dict.fromkeys(template.secrets, STRING))}
-    refused = {name: reason for name, reason in names.refused.items() if name not in looped}
-    return Names({**names.kinds, **looped}, names.functions, refused)
+class _Use(NamedTuple):
+    """What a text is for: what it may name, the kinds that it may give, and who reads it.
+
+    `is_needed`: null is not as if the key were not there.
+    """
+
+    names: Names
+    wanted: str = "any"
+    is_needed: bool = False
+    takes_secrets: bool = False
+    reader: Step | None = None
 
 
-def _may_hold_secret(place: Loc) -> bool:
-    """Whether the place (counted from the step) may hold a secret (03 section 2.9)."""
-    if place[:1] == ("env",) or place[1:2] == ("env",):
-        return True
-    return place[:1] == ("api",) and place[1:2] in (("auth",), ("headers",), ("json",), ("form",), ("body",))
+class _Checker:
+    """Checks every expression of one template."""
+
+    def __init__(self, reading: Reading, template: Template) -> None:
+        self.data = with_defaults(reading.data)
+        self.template = template
+        self.scopes = Scopes(template, reading.lost)
+
+    def check(self) -> Iterator[Finding]:
+        yield from self.check_parameters()
+        yield from self.check_steps()
+        yield from self.check_unused_defaults()
+        yield from self.check_around()
+        yield from self.check_outputs()
+        yield from self.check_updates()
+
+    def check_parameters(self) -> Iterator[Finding]:
+        """The parameters of the template, and what approvals ask for."""
+        yield from check_specs(self.template.parameters, self.scopes.of_run)
+        for loc, step in places_of(self.template):
+            if step.approval:
+                yield from _check_answers(step.approval, (*loc, "approval"))
+
+    def check_steps(self) -> Iterator[Finding]:
+        for loc, step in places_of(self.template):
+            part, place = loc
+            yield from self.check_step(step, self.data[str(part)][place], loc)
+
+    def check_unused_defaults(self) -> Iterator[Finding]:
+        """`defaults` of kinds that no step has; those of others are checked with the steps."""
+        used = {step.kind for step in self.template.all_steps}
+        defaults = self.data.get("defaults") or {}
+        stand_in = Step.model_validate({"name": "step", "approval": {"message": "?"}})
+        for kind in ("container", "script", "api"):
+            if kind not in used and defaults.get(kind):
+                yield from self.check_step(stand_in, {kind: defaults[kind]}, ("defaults",))
+
+    def check_step(self, step: Step, data: Mapping[str, Any], loc: Loc) -> Iterator[Finding]:
+        scope = self.scopes.of_step(step)
+        for spot in spots_of(data, loc):
+            place = spot.loc[len(loc) :]
+            if spot.role == "fixed":
+                yield from _check_fixed(spot)
+            else:
+                yield from self.check_spot(spot, _use_in_step(scope, place, spot.role))
+        yield from _check_artifact_mounts(data, loc)
+        yield from _check_ready(step, loc)
+        for place, name in _secrets_named(data, loc):
+            if fault := self.scopes.find_secret_fault(name):
+                yield Finding(place, "DT302", *fault)
+
+    def check_around(self) -> Iterator[Finding]:
+        """What stands at the top, where no step has run yet."""
+        names = self.scopes.of_run
+        for loc, text in texts_of(self.data.get("env") or {}, ("env",)):
+            use = _Use(self.scopes.with_secrets(names), _TEXT, takes_secrets=True)
+            yield from self.check_spot(Spot(loc, text, "text"), use)
+        if group := self.template.concurrency:
+            yield from self.check_spot(
+                Spot(("concurrency", "group"), group.group, "text"), _Use(names, _TEXT, is_needed=True)
+            )
+        if isinstance(condition := self.template.if_, str):
+            yield from self.check_spot(Spot(("if",), condition, "condition"), _Use(names))
+
+    def check_outputs(self) -> Iterator[Finding]:
+        names = self.scopes.of_all_steps
+        for name, output in self.template.outputs.items():
+            loc: Loc = ("outputs", name, "value")
+            for place, text in texts_of(output.value, loc):
+                yield from self.check_spot(Spot(place, text, "text"), _Use(names))
+            kind = kind_of_value(output.value, names)
+            if output.type and not fits(output.type, kind.name):
+                message = f"the output is to be {describe(output.type)}, and its value is {kind}"
+                yield Finding(loc, "DT303", message, "convert it, or take `type` out")
+
+    def check_updates(self) -> Iterator[Finding]:
+        for loc, text in texts_of(self.data.get("updates") or {}, ("updates",)):
+            wanted = "any" if str(loc[2]).startswith("metadata.") else "string"
+            yield from self.check_spot(Spot(loc, text, "text"), _Use(self.scopes.of_late_steps, wanted))
+
+    # -- one text -----------------------------------------------------------------------------------------------
+
+    def check_spot(self, spot: Spot, use: _Use) -> Iterator[Finding]:
+        """What is wrong with the expressions in a text."""
+        try:
+            parsed = parse_spot(spot)
+        except ExpressionError as error:
+            yield error.finding(spot.loc)
+            return
+        yield from _check_kinds(spot, parsed, use)
+        for expr in expressions_in(parsed):
+            for misuse in self.scopes.find_misuses(expr, use.reader, takes_secrets=use.takes_secrets):
+                yield Finding(spot.loc, misuse.code, misuse.message, misuse.hint, offset=misuse.offset)
 
 
-def _step_kind(step: Step) -> Kind:
-    if step.foreach is not None or step.matrix:
-        return ANY
-    text = STRING.or_null() if step.if_ is not None else STRING
-    api = {"status_code": INTEGER, "headers": OBJECT, "json": ANY} if step.api else {}
-    outputs = ANY if step.workflow or step.approval else object_of(dict.fromkeys(step.outputs, ANY))
-    return object_of(
-        {
-            **dict.fromkeys(("output", "stderr"), text),
-            **dict.fromkeys(("state", "outcome", "conclusion"), STRING),
-            "exit_code": INTEGER.or_null(),
-            "attempts": INTEGER,
-            "duration": NUMBER,
-            "outputs": outputs,
-            "artifacts": object_of(dict.fromkeys(step.artifacts, STRING.or_null())),
-            "error": object_of({"code": STRING, "message": STRING}).or_null(),
-            **api,
-        }
-    )
+def _use_in_step(scope: StepScope, place: Loc, role: Role) -> _Use:
+    """What a text at that place of a step is for."""
+    begin = place[:2]
+    wanted = _TEXT
+    if begin in (("api", "json"), ("workflow", "parameters")) or place[0] in ("foreach", "matrix"):
+        wanted = "array" if place == ("foreach",) or (place[0] == "matrix" and len(place) == 2) else "any"
+    needed = {
+        ("container", "command"),
+        ("container", "args"),
+        ("script", "args"),
+        ("container", "image"),
+        ("api", "url"),
+    }
+    secrets = takes_secrets(place) or begin == ("workflow", "parameters")
+    return _Use(scope.at(place, role), wanted, begin in needed, secrets, scope.step)
 
 
-def _check_expressions(template: Template, data: Mapping[str, Any]) -> Iterator[Finding]:
-    names = names_of(template)
-    yield from check_specs(template.parameters, Names({**names.kinds, "steps": ANY}))
-    for part in ("steps", "finally"):
-        for place, step in enumerate(data.get(part) or ()):
-            yield from _check_step(step, (part, place), names, template)
-    for loc, text in texts_of({key: data.get(key) or {} for key in ("env", "defaults", "concurrency")}, ()):
-        yield from _check_text(text, names_in(names, {}, template, loc[loc[0] == "defaults" :]), loc)
-    for name, output in (data.get("outputs") or {}).items():
-        for loc, text in texts_of(output["value"], ("outputs", name, "value")):
-            yield from _check_text(text, names, loc)
-    yield from _check_condition(data.get("if"), names, ("if",))
+def _check_kinds(spot: Spot, parsed: Scalar | Expr, use: _Use) -> Iterator[Finding]:
+    if not isinstance(parsed, Scalar):
+        yield from check_condition(parsed, use.names, spot.loc).findings
+    elif spot.role == "shell":
+        yield from bind(parsed, use.names, loc=spot.loc, shell=spot.shell).findings
+    else:
+        yield from _check_text(spot, parsed, use)
 
 
-def _check_step(step: Mapping[str, Any], loc: Loc, names: Names, template: Template) -> Iterator[Finding]:
-    for place, text in interpolated(step, loc):
-        is_loop = place[len(loc)] in ("foreach", "matrix")
-        inside = names if is_loop else names_in(names, step, template, place[len(loc) :])
-        if place[-2:] == ("api", "url"):
-            inside = replace(inside, functions=inside.functions | {"raw"})
-        yield from _check_text(text, inside, place)
-    names = names_in(names, step, template)
-    yield from _check_shell(step, (*loc, "container", "command"), names)
-    yield from _check_condition(step.get("if"), names, (*loc, "if"))
-    condition = (step.get("api") or {}).get("success_condition")
-    if isinstance(condition, str):
-        inside = Names({**names.kinds, "response": RESPONSE_KIND})
-        yield from _checked_condition(condition, inside, (*loc, "api", "success_condition"), parse_expression)
-
-
-def _check_shell(step: Mapping[str, Any], loc: Loc, names: Names) -> Iterator[Finding]:
-    text = shell_text(step)
-    if text is None:
+def _check_text(spot: Spot, scalar: Scalar, use: _Use) -> Iterator[Finding]:
+    checked = check_scalar(scalar, use.names, spot.loc)
+    yield from checked.findings
+    hole = scalar.whole
+    if hole is None or isinstance(hole.expr, Splice):
         return
-    shell = step["container"].get("shell") or DEFAULT_SHELL
+    kind = checked.kind
+    if kind.name != "null" and not fits(use.wanted, kind.name):
+        message = f"{hole.source} is {kind}, and this takes {'a list' if use.wanted == 'array' else 'a text'}"
+        hint = TEXT_HINTS.get(kind.name, "")
+        yield Finding(spot.loc, "DT303", message, hint, offset=hole.start)
+    elif use.is_needed and kind.nullable:
+        message, hint = f"{hole.source} may be null, and this has to be there", "give another value with ??"
+        yield Finding(spot.loc, "DT310", message, hint, Severity.WARNING, hole.start)
+
+
+def _check_fixed(spot: Spot) -> Iterator[Finding]:
+    with suppress(ExpressionError):
+        if not parse_scalar(spot.text).holes:
+            return
+    what = next(part for part in reversed(spot.loc) if isinstance(part, str))
+    message, hint = f"nothing is replaced in `{what}`", "it is what stands in the file; write $${ for a literal ${"
+    yield Finding(spot.loc, "DT327", message, hint, offset=spot.text.index("${"))
+
+
+def _check_answers(approval: Approval, loc: Loc) -> Iterator[Finding]:
+    """The parameters of an approval: their defaults can use one another and nothing else."""
+    for finding in check_specs(approval.parameters, Names({})):
+        yield finding._replace(loc=(*loc, *finding.loc))
+    for name, spec in approval.parameters.items():
+        if spec.sensitive:
+            message = "an answer is kept in the record of the run, so it cannot be sensitive"
+            yield Finding((*loc, "parameters", name, "sensitive"), "DT329", message, "use `secrets`", on_key=True)
+
+
+def _check_artifact_mounts(step: Mapping[str, Any], loc: Loc) -> Iterator[Finding]:
+    """`mounts.artifact` is one whole `${steps.<name>.artifacts.<key>}`."""
+    for kind in ("container", "script"):
+        for place, mount in enumerate((step.get(kind) or {}).get("mounts") or ()):
+            text = mount.get("artifact")
+            if text is not None and not _is_artifact(text):
+                message, hint = f"{text[:60]!r} is no artifact", "write ${steps.<name>.artifacts.<key>}"
+                yield Finding((*loc, kind, "mounts", place, "artifact"), "DT326", message, hint)
+
+
+def _check_ready(step: Step, loc: Loc) -> Iterator[Finding]:
+    """The variables that bring values into shell text are those of the service itself, not of what asks for it."""
+    for name, service in (step.container.services if step.container else {}).items():
+        command = service.ready.command if service.ready else None
+        with suppress(ExpressionError):
+            if isinstance(command, str) and parse_scalar(command).holes:
+                place = (*loc, "container", "services", name, "ready", "command")
+                message = "no value can be brought into the shell text of `ready`"
+                yield Finding(place, "DT304", message, "write it as a list", offset=command.index("${"))
+
+
+def _secrets_named(step: Mapping[str, Any], loc: Loc) -> Iterator[tuple[Loc, str]]:
+    """The secrets that are mounted as files, or handed down."""
+    for kind in ("container", "script"):
+        for place, mount in enumerate((step.get(kind) or {}).get("mounts") or ()):
+            if mount.get("secret") is not None:
+                yield (*loc, kind, "mounts", place, "secret"), mount["secret"]
+    for place, name in enumerate((step.get("workflow") or {}).get("secrets") or ()):
+        yield (*loc, "workflow", "secrets", place), name
+
+
+def _is_artifact(text: str) -> bool:
     try:
-        yield from bind(parse_scalar(text), names, loc=loc, shell=shell).findings
-    except ExpressionError as error:
-        yield error.finding(loc)
+        hole = parse_scalar(text).whole
+    except ExpressionError:
+        return True  # it is told elsewhere
+    paths = [path for path, _ in references(hole.expr)] if hole else []
+    return any(path[0] == "steps" and path[2:3] == ("artifacts",) for path in paths)
 
 
-def _check_text(text: str, names: Names, loc: Loc) -> Iterator[Finding]:
-    try:
-        yield from check_scalar(parse_scalar(text), names, loc).findings
-    except ExpressionError as error:
-        yield error.finding(loc)
+def kind_of_value(value: Any, names: Names) -> Kind:
+    """What is known of a value with `${...}` in it."""
+    if not isinstance(value, str):
+        return kind_of(value)
+    with suppress(ExpressionError):
+        return check_scalar(parse_scalar(value), names).kind
+    return ANY
 
 
-def _check_condition(condition: object, names: Names, loc: Loc) -> Iterator[Finding]:
-    if isinstance(condition, str):
-        inside = Names(names.kinds, names.functions | STATUS_FUNCTIONS, names.refused)
-        yield from _checked_condition(condition, inside, loc, parse_condition)
-
-
-def _checked_condition(text: str, names: Names, loc: Loc, parse: Any) -> Iterator[Finding]:
-    try:
-        yield from check_condition(parse(text), names, loc).findings
-    except ExpressionError as error:
-        yield error.finding(loc)
-
-
-# -- forms ----------------------------------------------------------------------------------------------------------
-
-
-def _check_forms(template: Template) -> Iterator[Finding]:
-    yield from _check_duration(template.timeout, ("timeout",))
-    places = [(("steps", place), step) for place, step in enumerate(template.steps)]
-    places += [(("finally", place), step) for place, step in enumerate(template.finally_)]
-    for loc, step in places:
-        yield from _check_duration(step.timeout, (*loc, "timeout"))
-        if step.retry:
-            for key in ("delay", "max_delay", "max_duration"):
-                yield from _check_duration(getattr(step.retry, key), (*loc, "retry", key))
-        if step.approval:
-            yield from _check_duration(step.approval.timeout, (*loc, "approval", "timeout"))
-        if step.api:
-            yield from _check_duration(step.api.timeout, (*loc, "api", "timeout"))
-            yield from _check_statuses(step.api.success_status, (*loc, "api", "success_status"))
-        if step.workflow:
-            yield from _check_reference(step.workflow.template, (*loc, "workflow", "template"))
-        if step.script and step.script.file:
-            yield from _check_path(step.script.file, (*loc, "script", "file"))
-
-
-def _check_duration(text: str | None, loc: Loc) -> Iterator[Finding]:
-    if text is None or "${" in text:
-        return
-    try:
-        parse_duration(text)
-    except DurationError as error:
-        yield Finding(loc, "DT311", error.message, error.hint)
-
-
-def _check_statuses(statuses: list[Any], loc: Loc) -> Iterator[Finding]:
-    for place, status in enumerate(statuses):
-        if not re.fullmatch(r"[1-5]\d\d(-[1-5]\d\d)?", str(status)):
-            hint = 'write 204, or "200-299"'
-            yield Finding((*loc, place), "DT326", f"{status!r} is no status code and no range of them", hint)
-
-
-def _check_reference(text: str, loc: Loc) -> Iterator[Finding]:
-    try:
-        parse_reference(text)
-    except ReferenceFault as fault:
-        yield Finding(loc, "DT326", fault.message, fault.hint)
-
-
-def _check_path(path: str, loc: Loc) -> Iterator[Finding]:
-    if path.startswith("/") or ".." in path.split("/"):
-        yield Finding(loc, "DT326", f"{path!r} does not lie in the repository", "give a path from the root, without ..")
+def places_of(template: Template) -> Iterator[tuple[Loc, Step]]:
+    """All steps, each with its place."""
+    yield from ((("steps", place), step) for place, step in enumerate(template.steps))
+    yield from ((("finally", place), step) for place, step in enumerate(template.finally_))

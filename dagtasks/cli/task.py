@@ -241,13 +241,15 @@ def next_(app: App, /, assignee: str | None, *, show_all: bool, explain: bool, a
 @group.command()
 @click.argument("task", metavar="ID", shell_complete=complete.tasks)
 @click.option("--as", "assignee", metavar="NAME", help="Who takes it (default: Git's user); an agent is agent:NAME.")
+@click.option("--push", is_flag=True, help="Take it in the upstream of the branch: of several clones one wins.")
 @write_options
 @click.pass_obj
-def claim(app: App, /, task: str, assignee: str | None, **options: bool) -> int:
+def claim(app: App, /, task: str, assignee: str | None, *, push: bool, **options: bool) -> int:
     """Take a task: it becomes in progress, by you.
 
-    Refused when somebody else has it, or when it cannot be started.
+    Refused when somebody else has it, or when it cannot be started. `--push` commits and pushes exactly that.
     """
     from dagtasks.service import claims
 
-    return show_saved(claims.claim(app.project(), task, write_settings(options), assignee), options)
+    take = claims.claim_and_push if push else claims.claim
+    return show_saved(take(app.project(), task, write_settings(options), assignee), options)

@@ -86,6 +86,23 @@ def commit(git: Git, paths: Sequence[str], message: str, *, lock: Path, action: 
     return git.read("rev-parse", "HEAD")
 
 
+def run_alone(git: Git, *arguments: str, lock: Path, given: bytes | None = None) -> None:
+    """Run a git that changes the index or the branch; what it leaves when it is killed goes. The caller holds `lock`.
+
+    Raises `GitError`.
+    """
+    journal = _Journal(secrets.token_hex(8), time.time_ns(), {})
+    environment = {MARK: journal.token, LOCK_HELD: str(lock), "GIT_REFLOG_ACTION": CHANGED}
+    journal.write(git)
+    try:
+        _retry(git, lambda: git.write(*arguments, given=given, env=environment))
+    except GitError:
+        _finish(git, journal)
+        raise
+    finally:
+        _journal_path(git).unlink(missing_ok=True)
+
+
 def find_busy(git: Git) -> str | None:
     """The merge, rebase, cherry-pick, revert or bisect that is under way, in words."""
     return next((what for name, what in BUSY.items() if (git.git_dir / name).exists()), None)
@@ -166,7 +183,7 @@ def _finish(git: Git, journal: _Journal) -> None:
 
 
 def _lock_files(git: Git) -> Iterator[Path]:
-    yield from (git.git_dir / "index.lock", git.git_dir / "HEAD.lock")
+    yield from (git.git_dir / f"{name}.lock" for name in ("index", "HEAD", "ORIG_HEAD"))
     yield from git.git_dir.glob("next-index-*.lock")
     branch = git.head().branch
     if branch:

@@ -10,9 +10,11 @@ from typing import Self
 
 from dagtasks.store.commits import CHANGED, Written, commit, finish_commit
 from dagtasks.store.files import sweep_temps
+from dagtasks.store.forwarding import fast_forward, finish_forwarding
 from dagtasks.store.journal import finish_writes, write_files
 from dagtasks.store.layout import TASKS
 from dagtasks.store.project import Project
+from dagtasks.store.pushes import clear_pushes
 
 
 class Writer:
@@ -34,6 +36,8 @@ class Writer:
             self._note(finish_writes(self._project.root, self._journal))
             if self._project.git:
                 finish_commit(self._project.git)
+                finish_forwarding(self._project.git, lock=self._project.lock_path)
+                clear_pushes(self._project.git)
             self._held = self._held.pop_all()
         return self
 
@@ -71,6 +75,10 @@ class Writer:
         made = commit(git, paths, message, lock=self._project.lock_path, action=action)
         Written(git).forget(paths)
         return made
+
+    def fast_forward(self, commit: str) -> None:
+        """Bring the branch and the files to the commit, which comes after HEAD. Raises `GitError`; all stays then."""
+        fast_forward(self._project.get_git(), commit, lock=self._project.lock_path)
 
     def _keep(self, removed: Sequence[str]) -> None:
         """Put what is removed into Git, even if it never was there: so that it can be brought back."""

@@ -7,24 +7,19 @@ import json
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from email.message import Message
 from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 from dagtasks.model.run import Failure
 from dagtasks.model.values import JSON
-from dagtasks.outbound import MAX_REDIRECTS, Answer, OutboundClient, OutboundError, Outgoing, parse_url
+from dagtasks.outbound import MAX_REDIRECTS, Answer, OutboundClient, OutboundError, Outgoing, parse_url, retry_after
 from dagtasks.planning.plan import ApiRequest
 
 Condition = Callable[[str, Mapping[str, JSON]], bool]
 """Whether a `success_condition` holds for `response` (status, headers, body, json)."""
 
-
-BUSY = frozenset({429, 502, 503, 504})
-"""Statuses that say: not now."""
-
-NOT_SENT = frozenset({"no_connection", "unknown_host"})
-"""Codes of an `OutboundError` after which nothing of the request can have arrived."""
 
 NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"})
 """Codecs of Python that are none of the web. `punycode` takes half a minute for 200 KB."""
@@ -32,16 +27,20 @@ NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw
 
 @dataclass(frozen=True, slots=True)
 class ApiResult:
-    """What an api step got. `json` is None when the body is no JSON; `failure` says why it counts as failed."""
+    """What an api step got. `json` is None when the body is no JSON; `failure` says why it counts as failed.
+
+    `retry_after` is how many seconds the answer asks to wait before another try.
+    """
 
     status_code: int
     headers: Mapping[str, str]
     body: str
     json: JSON
     failure: Failure | None = None
+    retry_after: float | None = None
 
 
-async def call(request: ApiRequest, client: OutboundClient, holds: Condition) -> ApiResult:
+async def call(request: ApiRequest, client: OutboundClient, holds: Condition, now: Callable[[], datetime]) -> ApiResult:
     """The result of the request, whatever its status. Raises `OutboundError` when there is no answer."""
     answer = await client.send(make_outgoing(request))
     body = decode_body(answer)
@@ -52,17 +51,8 @@ async def call(request: ApiRequest, client: OutboundClient, holds: Condition) ->
         body=body,
         json=value,
         failure=_find_failure(request, answer, {"body": body, "json": value}, holds),
+        retry_after=retry_after(answer.headers, now()),
     )
-
-
-def is_transient(outcome: ApiResult | OutboundError) -> bool:
-    """Whether it may well go right another time: nobody was reached, or the other side says that it is busy.
-
-    After a busy gateway (502, 504) the request may have been carried out all the same.
-    """
-    if isinstance(outcome, OutboundError):
-        return outcome.code in NOT_SENT
-    return outcome.status_code in BUSY
 
 
 def make_auth(auth: Mapping[str, Any]) -> dict[str, str]:
@@ -102,19 +92,26 @@ def make_outgoing(request: ApiRequest) -> Outgoing:
 
 def _make_outgoing(request: ApiRequest) -> Outgoing:
     body, content_type = _make_body(request)
-    headers = dict(request.headers)
-    if content_type and "content-type" not in {name.lower() for name in headers}:
-        headers["Content-Type"] = content_type
     return Outgoing(
         url=_add_query(request.url, request.query),
         method=request.method.upper(),
-        headers=headers,
+        headers=_make_headers(request, content_type),
         body=body,
         timeout=request.timeout,
         max_response=request.max_response,
         redirects=MAX_REDIRECTS if request.follow_redirects else 0,
         verify_tls=request.verify_tls,
     )
+
+
+def _make_headers(request: ApiRequest, content_type: str) -> dict[str, str]:
+    given = {name.lower() for name in request.headers}
+    auth = make_auth(request.auth) if request.auth else {}
+    for name in auth:
+        if name.lower() in given:
+            raise OutboundError("bad_auth", f"the header {name} is given twice, by `headers` and by `auth`")
+    usual = {"Content-Type": content_type} if content_type and "content-type" not in given else {}
+    return {**request.headers, **usual, **auth}
 
 
 def decode_body(answer: Answer) -> str:

@@ -289,16 +289,17 @@ def _json(value: bytes) -> Iterator[bytes]:
         text = value.decode()
     except UnicodeDecodeError:
         return
-    for once in {form for to_ascii in (True, False) for form in _json_of(text, to_ascii=to_ascii)}:
+    for once in set(_json_of(text)):
         yield once.encode()
-        yield from (form.encode() for form in _json_of(once, to_ascii=False))
+        yield from (twice.encode() for twice in _json_of(once))
 
 
-def _json_of(text: str, *, to_ascii: bool) -> Iterator[str]:
-    escaped = json.dumps(text, ensure_ascii=to_ascii)[1:-1]
-    yield escaped
-    yield escaped.replace("/", "\\/")
-    yield escaped.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+def _json_of(text: str) -> Iterator[str]:
+    for to_ascii in (True, False):
+        escaped = json.dumps(text, ensure_ascii=to_ascii)[1:-1]
+        yield escaped
+        yield escaped.replace("/", "\\/")
+        yield escaped.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _shell(value: bytes) -> Iterator[bytes]:

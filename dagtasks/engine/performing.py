@@ -288,7 +288,7 @@ class StepRun:
             case ExecRequest():
                 return await self.perform_exec(request)
             case ApiRequest():
-                answer = await http.call(request, self.tools.client, self.holds)
+                answer = await http.call(request, self.tools.client, self.holds, self.tools.desk.now)
                 self.take_output("stdout", answer.body.encode())
                 return results.of_answer(self.step, self.record, answer)
             case CallRequest():
@@ -473,8 +473,7 @@ async def settle(tasks: list[asyncio.Task[None]]) -> None:
 # -- trying again ---------------------------------------------------------------------------------------------------
 
 RETRY_STATUSES = frozenset({429, 502, 503, 504})
-UNANSWERED = frozenset({"timeout", "unknown_host", "no_answer"})
-LONGEST_RETRY_AFTER = 3600.0
+UNANSWERED = frozenset({"timeout", "unknown_host", "no_connection", "no_answer"})
 
 
 def may_retry(step: PlanStep, result: StepRecord) -> bool:
@@ -504,7 +503,7 @@ def wait_before_next(step: PlanStep, result: StepRecord, dice: float) -> float:
     if policy.max_delay is not None:
         delay = min(delay, policy.max_delay)
     asked = (result.response or {}).get("retry_after")
-    return max(delay, min(float(asked), LONGEST_RETRY_AFTER)) if isinstance(asked, int | float) else delay
+    return max(delay, asked) if isinstance(asked, int | float) else delay
 
 
 # -- small things ---------------------------------------------------------------------------------------------------

@@ -39,7 +39,9 @@ def of_process(step: PlanStep, record: StepRecord, request: ExecRequest, result:
 
 def of_answer(step: PlanStep, record: StepRecord, result: ApiResult) -> StepRecord:
     """The record after an HTTP answer."""
-    response: Mapping[str, JSON] = {"status_code": result.status_code, "headers": dict(result.headers)}
+    response: dict[str, JSON] = {"status_code": result.status_code, "headers": dict(result.headers)}
+    if result.retry_after is not None:
+        response["retry_after"] = result.retry_after
     record = replace(record, output=result.body, response=response)
     if result.failure:
         return replace(record, state=StepState.FAILED, error=result.failure)

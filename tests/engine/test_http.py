@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dagtasks.engine.http import ApiResult, decode_body, is_transient, make_auth, make_outgoing, parse_json
+from dagtasks.engine.http import decode_body, make_auth, make_outgoing, parse_json
 from dagtasks.engine.masking import Masker
 from dagtasks.outbound import Answer, OutboundError, check_headers
 from dagtasks.planning.plan import ApiRequest
@@ -136,19 +136,15 @@ def test_a_login_that_comes_back_is_masked() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("outcome", "transient"),
-    [
-        (ApiResult(503, {}, "", None), True),
-        (ApiResult(429, {}, "", None), True),
-        (ApiResult(500, {}, "", None), False),
-        (ApiResult(200, {}, "", None), False),
-        (OutboundError("no_connection", ""), True),
-        (OutboundError("unknown_host", ""), True),
-        (OutboundError("no_answer", ""), False),
-        (OutboundError("tls", ""), False),
-        (OutboundError("address_refused", ""), False),
-    ],
-)
-def test_what_may_go_well_another_time(outcome: ApiResult | OutboundError, *, transient: bool) -> None:
-    assert is_transient(outcome) is transient
+def test_auth_is_a_header_of_the_request() -> None:
+    request = ApiRequest("s", 1, "https://a.example/", headers={"X-A": "1"}, auth={"bearer": "t0ken"})
+    assert make_outgoing(request).headers == {"X-A": "1", "Authorization": "Bearer t0ken"}
+    assert "t0ken" not in f"{request} {make_outgoing(request)}"
+
+
+@pytest.mark.parametrize("name", ["Authorization", "authorization"])
+def test_auth_beside_the_same_header(name: str) -> None:
+    request = ApiRequest("s", 1, "https://a.example/", headers={name: "mine"}, auth={"bearer": "t0ken"})
+    with pytest.raises(OutboundError, match="by `headers` and by `auth`") as caught:
+        make_outgoing(request)
+    assert caught.value.code == "bad_auth"

@@ -51,6 +51,7 @@ WHOLE = [
     ('tab\t"quote" \\ é', json.dumps('tab\t"quote" \\ é')[1:-1]),
     ('tab\t"quote" \\ é', json.dumps('tab\t"quote" \\ é', ensure_ascii=False)[1:-1]),
     ('tab\t"quote" \\ é', json.dumps(json.dumps('tab\t"quote" \\ é'))[3:-3]),
+    ('a "b" é', json.dumps(json.dumps('a "b" é', ensure_ascii=False))[3:-3]),
     ("one/two/three", "one\\/two\\/three"),
     ("<secret>&more", "\\u003csecret\\u003e\\u0026more"),
     ("it's a secret", "it'\"'\"'s a secret"),

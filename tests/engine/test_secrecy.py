@@ -1,0 +1,154 @@
+"""No secret gets out of a run: a canary goes through every channel of it, in every encoding."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import Engine, Ran
+
+from dagtasks.engine.logs import LogWriter
+from tests.canaries import CANARY, ENCODINGS, find_canaries
+
+PRINT = f"""
+import os, sys, json
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from tests.canaries import ENCODINGS
+value = os.environ["TOKEN"]
+size = int(os.environ["SIZE"])
+out = sys.stdout.buffer if os.environ["TO"] == "stdout" else sys.stderr.buffer
+for name, encode in ENCODINGS.items():
+    data = name.encode() + b": " + encode(value) + b"\\n"
+    for start in range(0, len(data), size):
+        out.write(data[start : start + size])
+        out.flush()
+sys.exit(int(os.environ.get("CODE", "0")))
+"""
+
+
+def python(name: str, source: str, **env: str) -> dict[str, Any]:
+    variables = {"TOKEN": "${secrets.TOKEN}", **env}
+    script = {"source": source, "interpreter": [sys.executable], "env": variables}
+    return {"name": name, "script": script}
+
+
+class Run:
+    """A run with the canary as a secret, and all that it left."""
+
+    def __init__(self, local: Engine, folder: Path, *steps: dict[str, Any], **options: Any) -> None:
+        self.folder = folder
+        template = {"secrets": ["TOKEN"], "steps": list(steps), **options.pop("template", {})}
+        logs = LogWriter(self.place, now=lambda: datetime(2026, 11, 25, tzinfo=UTC))
+        case = {"template": template, **options.pop("case", {})}
+        self.ran: Ran = local.perform(case, listeners=(logs,), secrets={"TOKEN": CANARY}, **options)
+
+    def place(self, run: str, step: str, attempt: int) -> Path:
+        return self.folder / f"{step}.{attempt}"
+
+    @property
+    def finds(self) -> list[Any]:
+        """Canaries in logs, events and the record."""
+        shown = "\n".join(f"{event!r} {json.dumps(asdict(event), default=repr)}" for event in self.ran.events)
+        record = json.dumps(self.ran.record.to_json(), default=repr)
+        return find_canaries(self.folder, shown.encode(), record.encode())
+
+    def log(self, step: str) -> str:
+        lines = (self.folder / f"{step}.1").read_text().splitlines()
+        return "\n".join(json.loads(line)["text"] for line in lines)
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096])
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_what_a_process_prints(local: Engine, tmp_path: Path, stream: str, size: int) -> None:
+    run = Run(local, tmp_path, python("a", PRINT, TO=stream, SIZE=str(size)))
+    assert run.ran.record.status == "succeeded"
+    assert [line.split(":")[0] for line in run.log("a").splitlines()] == list(ENCODINGS)
+    assert run.log("a").count("***") >= len(ENCODINGS)
+    assert run.finds == []
+
+
+def test_what_a_failing_process_prints(local: Engine, tmp_path: Path) -> None:
+    run = Run(local, tmp_path, python("a", PRINT, TO="stderr", SIZE="9", CODE="3"))
+    assert run.ran.step("a").exit_code == 3
+    assert run.finds == []
+
+
+def test_what_a_process_prints_until_its_time_is_over(local: Engine, tmp_path: Path) -> None:
+    step = python("a", PRINT + "\n", TO="stdout", SIZE="5") | {"timeout": "1s"}
+    step["script"]["source"] = PRINT.replace(
+        "sys.exit", "import time; out.write(value.encode()[:9]); out.flush(); time.sleep(60); sys.exit"
+    )
+    run = Run(local, tmp_path, step)
+    assert run.ran.step("a").state == "timed_out"
+    assert run.finds == []
+
+
+def test_an_output_with_a_secret_is_not_read(local: Engine, tmp_path: Path) -> None:
+    step = python("a", PRINT, TO="stdout", SIZE="4096") | {"outputs": {"all": {"from": "stdout"}}}
+    run = Run(local, tmp_path, step, template={"outputs": {"all": {"value": "${steps.a.outputs.all}"}}})
+    assert (run.ran.step("a").error or "").code == "secret_in_output"  # type: ignore[union-attr]
+    assert run.finds == []
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Answers with all that it was asked, in the body and in a header."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.seen.append((dict(self.headers.items()), body))  # type: ignore[attr-defined]
+        self.send_response(int(self.path[1:4]))
+        self.send_header("X-Echo", self.headers.get("Authorization", ""))
+        self.end_headers()
+        self.wfile.write(str(self.headers).encode() + body + json.dumps(body.decode()).encode())
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    server.seen = []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_what_a_request_sends_and_gets_back(
+    local: Engine, tmp_path: Path, server: ThreadingHTTPServer, status: int
+) -> None:
+    body = {"url": f"http://127.0.0.1:{server.server_port}/{status}", "method": "POST"}
+    auth = {"basic": {"user": "ann", "password": "${secrets.TOKEN}"}}
+    form = {"name": "form", "api": {**body, "form": {"secret": "${secrets.TOKEN}"}, "auth": auth}}
+    text = {"name": "text", "api": {**body, "json": {"secret": "it is ${secrets.TOKEN}"}}}
+    condition = {
+        "name": "condition",
+        "api": {**body, "body": "${secrets.TOKEN}", "success_condition": "response.body == ''"},
+    }
+    steps = [step | {"depends_on": []} for step in (form, text, condition)]
+    run = Run(local, tmp_path, *steps, allow_hosts=("127.0.0.1",), template={"fail_fast": False})
+    assert len(server.seen) == 3  # type: ignore[attr-defined]
+    assert find_canaries(repr(server.seen).encode())  # type: ignore[attr-defined]
+    assert run.finds == []
+    assert "***" in run.log("form")
+
+
+def test_a_child_run(local: Engine, tmp_path: Path) -> None:
+    child = {"secrets": ["TOKEN"], "steps": [python("b", PRINT, TO="stdout", SIZE="3")]}
+    step = {"name": "a", "workflow": {"template": "child", "secrets": ["TOKEN"]}}
+    run = Run(local, tmp_path, step, case={"templates": {"child": child}})
+    assert run.ran.record.status == "succeeded"
+    assert "***" in run.log("b")
+    assert run.finds == []

@@ -92,7 +92,7 @@ def test_help_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> Non
 )
 def test_reading_what_is_known_imports_nothing_heavy(arguments: list[str], warm: Path) -> None:
     imported = modules_of(warm, *arguments)
-    assert "sqlite3" in imported
+    assert "dagtasks.store.cache" in imported
     assert not (HEAVY | UNUSED_BY_READING) & imported
 
 
@@ -110,7 +110,7 @@ def test_a_shell_completes_ids_without_reading_files(warm: Path) -> None:
         env={**os.environ, **variables},
     )
     assert "plain,web-000001\nplain,web-000002\n" in done.stdout
-    assert not (HEAVY | {"sqlite3"}) & set(done.stdout.split())
+    assert not (HEAVY | {"dagtasks.store.cache"}) & set(done.stdout.split())
 
 
 def test_a_list_starts_no_engine_and_no_board(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TypeVar
 
 from dagtasks.model.event import Changed, Event, EventType
@@ -64,8 +63,7 @@ def keep_last_good(before: Index, after: Index) -> Index:
         kept = {name: old[name] for name in lost if (kind, name) in broken or _lies_below(old[name].path, wrong)}
         return dict(sorted({**new, **kept}.items())) if kept else dict(new)
 
-    return replace(
-        after,
+    return after._replace(
         projects=keep("project", before.projects, after.projects),
         phases=keep("phase", before.phases, after.phases),
         tasks=keep("task", before.tasks, after.tasks),

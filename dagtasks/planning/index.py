@@ -4,31 +4,35 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from dagtasks.errors import NotFound, Problem
 from dagtasks.model.names import choose_from
 from dagtasks.model.summary import BrokenFile, PhaseSummary, ProjectSummary, TaskSummary, TemplateSummary
 from dagtasks.model.values import Status
-from dagtasks.planning import graph
+from dagtasks.planning import graph, ready
 
 T = TypeVar("T")
 R = TypeVar("R", ProjectSummary, PhaseSummary, TaskSummary, TemplateSummary)
 Row = ProjectSummary | PhaseSummary | TaskSummary | TemplateSummary | BrokenFile
 
 
-@dataclass(frozen=True)
-class Index:
-    """What a repository holds. Phases are keyed as `project/key`, all else by key, id or name, in sorted order."""
-
-    projects: Mapping[str, ProjectSummary] = field(default_factory=dict)
-    phases: Mapping[str, PhaseSummary] = field(default_factory=dict)
-    tasks: Mapping[str, TaskSummary] = field(default_factory=dict)
-    templates: Mapping[str, TemplateSummary] = field(default_factory=dict)
+class _Parts(NamedTuple):
+    projects: Mapping[str, ProjectSummary] = {}
+    phases: Mapping[str, PhaseSummary] = {}
+    tasks: Mapping[str, TaskSummary] = {}
+    templates: Mapping[str, TemplateSummary] = {}
     broken: tuple[BrokenFile, ...] = ()
     problems: tuple[Problem, ...] = ()
+
+
+class Index(_Parts):
+    """What a repository holds. Phases are keyed as `project/key`, all else by key, id or name, in sorted order.
+
+    `tasks` may be a map that makes its rows when they are asked for: whoever needs a few of many does not walk
+    through all.
+    """
 
     @cached_property
     def dependents(self) -> Mapping[str, list[str]]:
@@ -46,9 +50,18 @@ class Index:
         """The files that should be tasks and cannot be read."""
         return [file for file in self.broken if file.kind == "task"]
 
+    @cached_property
+    def startable(self) -> Sequence[ready.Start]:
+        """What can be started now, best first."""
+        return sorted(ready.make_start(task, self.unblocks) for task in self.tasks.values() if self.is_ready(task))
+
     def open_dependencies(self, task: TaskSummary) -> list[str]:
         """The ids that the task depends on and that are neither completed nor cancelled (nor known)."""
-        return [need for need in task.depends_on if need not in self.tasks or self.tasks[need].status.is_open]
+        return [need for need in task.depends_on if self._is_open(need)]
+
+    def _is_open(self, name: str) -> bool:
+        task = self.tasks.get(name)
+        return task is None or task.status.is_open
 
     def is_ready(self, task: TaskSummary) -> bool:
         """Whether the task is planned and nothing that it depends on is open."""

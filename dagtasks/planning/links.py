@@ -48,17 +48,27 @@ def check_links(index: Index, duplicates: Mapping[str, list[str]]) -> Iterator[L
     `duplicates` holds, for each id that several files have, their paths in order.
     """
     yield from _check_duplicates(duplicates)
-    broken = {name for file in index.broken for name in (file.id, file.path)}
-    phases = index.phases.keys() | {f"{file.project}/{file.id}" for file in index.broken if file.kind == "phase"}
-    near = _NearTasks(index)
-    for task in index.tasks.values():
-        for finding in _check_task(index, task, phases, broken, near):
-            yield LinkFinding(task.path, finding)
+    yield from check_tasks(index, index.tasks.values())
     yield from _check_cycles(index)
+    broken = _broken_names(index)
     for template in index.templates.values():
         for finding in _check_calls(index, template, broken):
             yield LinkFinding(template.path, finding)
     yield from _check_call_cycles(index)
+
+
+def check_tasks(index: Index, tasks: Iterable[TaskSummary]) -> Iterator[LinkFinding]:
+    """What is wrong between these tasks and other files, but for circles and ids that several files have."""
+    broken = _broken_names(index)
+    phases = index.phases.keys() | {f"{file.project}/{file.id}" for file in index.broken if file.kind == "phase"}
+    near = _NearTasks(index)
+    for task in tasks:
+        for finding in _check_task(index, task, phases, broken, near):
+            yield LinkFinding(task.path, finding)
+
+
+def _broken_names(index: Index) -> set[str]:
+    return {name for file in index.broken for name in (file.id, file.path)}
 
 
 def _check_duplicates(duplicates: Mapping[str, list[str]]) -> Iterator[LinkFinding]:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import date
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagtasks.errors import InvalidInput
 from dagtasks.model.names import choose_from
@@ -23,13 +22,13 @@ Test = Callable[[TaskSummary], bool]
 STATES = ("ready", "waiting", "blocked", "overdue", "open", "invalid")
 KEYS = ("status", "priority", "project", "phase", "assignee", "label", "due", "is", "id", "metadata.<key>")
 
-_WORD = re.compile(r'(?:[^\s"]|"(?:[^"\\]|\\.)*")+')
-_PART = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
-_DUE = re.compile(r"(<=|>=|<|>|=)?(\d{4}-\d{2}-\d{2})")
+# Not compiled here: most lists have no query.
+_WORD = r'(?:[^\s"]|"(?:[^"\\]|\\.)*")+'
+_PART = r'(?:[^,"]|"(?:[^"\\]|\\.)*")+'
+_DUE = r"(<=|>=|<|>|=)?(\d{4}-\d{2}-\d{2})"
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """A parsed query. `wants_broken`: it asks for the files that cannot be read (`is:invalid`)."""
 
     tests: tuple[Test, ...]
@@ -44,7 +43,7 @@ def parse_query(text: str, index: Index, today: date) -> Query:
     """The query that the text says. Raises `InvalidInput` for what no task of the index could ever be."""
     if text.count('"') % 2:
         raise InvalidInput(f"a quote is not closed in the query {text!r}")
-    words = _WORD.findall(text)
+    words = re.findall(_WORD, text) if text else []
     tests = [_parse_word(word, index, today) for word in words]
     return Query(tuple(tests), wants_broken="is:invalid" in words)
 
@@ -94,7 +93,7 @@ def _parse_word(word: str, index: Index, today: date) -> Test:
 
 
 def _parse_term(key: str, text: str, index: Index, today: date) -> Test:
-    values = [_unquote(part) for part in _PART.findall(text)]
+    values = [_unquote(part) for part in re.findall(_PART, text)]
     if not values:
         raise InvalidInput(f"the query has no value after {key!r}")
     if key.startswith("metadata."):
@@ -171,7 +170,7 @@ def _id(values: list[str], index: Index, _today: date) -> Test:
 
 
 def _due(values: list[str], _index: Index, _today: date) -> Test:
-    matches = [_DUE.fullmatch(value) for value in values]
+    matches = [re.fullmatch(_DUE, value) for value in values]
     if not all(matches):
         raise InvalidInput(f"{','.join(values)!r} is no date to compare with", hint="write due:<2026-12-31")
     pairs = [(match[1] or "=", match[2]) for match in matches if match]

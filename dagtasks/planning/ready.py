@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from typing import TYPE_CHECKING
 
 from dagtasks.model.summary import TaskSummary
 from dagtasks.model.values import Priority, Status
-from dagtasks.planning.index import Index
+
+if TYPE_CHECKING:
+    from dagtasks.planning.index import Index
 
 _RANK = {priority: rank for rank, priority in enumerate(reversed(Priority))}
 
+Start = tuple[int, int, str, str]
+"""Where a ready task stands: its priority's rank, minus how many open tasks depend on it directly, day, id."""
 
-def next_tasks(index: Index, assignee: str | None = None) -> list[TaskSummary]:
+
+def make_start(task: TaskSummary, unblocks: Mapping[str, int]) -> Start:
+    """Where the task stands among those that are ready: what is least comes first.
+
+    Tasks that depend on it through others do not count: that would take a walk through the whole graph for each.
+    """
+    return _RANK[task.priority], -unblocks.get(task.id, 0), task.due or "9999", task.id
+
+
+def next_tasks(index: Index, assignee: str | None = None) -> Iterator[tuple[TaskSummary, int]]:
     """The ready tasks: highest priority first, then what most tasks wait for, then the earliest due, then by id.
 
-    With an assignee: the tasks of that one and those of nobody.
+    Each comes with how many open tasks depend on it directly. With an assignee: the tasks of that one and those of
+    nobody.
     """
-    ready = [task for task in index.tasks.values() if index.is_ready(task) and _suits(task, assignee)]
-    return sorted(ready, key=lambda task: _rank(index, task))
+    for _, minus_unblocked, _, name in index.startable:
+        task = index.tasks[name]
+        if assignee is None or task.assignee in (None, assignee):
+            yield task, -minus_unblocked
 
 
-def _suits(task: TaskSummary, assignee: str | None) -> bool:
-    return assignee is None or task.assignee in (None, assignee)
-
-
-def _rank(index: Index, task: TaskSummary) -> tuple[int, int, str, str]:
-    return _RANK[task.priority], -count_unblocked(index, task), task.due or "9999", task.id
-
-
-def count_unblocked(index: Index, task: TaskSummary) -> int:
-    """How many open tasks depend on this one directly.
-
-    Not through others: that would take a walk through the whole graph for each ready task.
-    """
-    return index.unblocks.get(task.id, 0)
+def update_startable(
+    starts: Iterable[Start], index: Index, names: Set[str], find_dependents: Callable[[str], Iterable[TaskSummary]]
+) -> list[Start]:
+    """`startable` of the index, from what it was before something changed that matters to the tasks of these names."""
+    kept = [start for start in starts if start[-1] not in names]
+    ready = [task for name in names if (task := index.tasks.get(name)) and index.is_ready(task)]
+    for task in ready:
+        unblocks = sum(dependent.status.is_open for dependent in find_dependents(task.id))
+        kept.append(make_start(task, {task.id: unblocks}))
+    return sorted(kept)
 
 
 def explain(index: Index) -> Iterator[tuple[TaskSummary, str]]:

@@ -64,7 +64,7 @@ def _why_not(index: Index, task: TaskSummary, name: str) -> str:
 
 def _next_hint(index: Index, refused: TaskSummary, assignee: str | None, option: str = "") -> str:
     """What to claim instead."""
-    for task in next_tasks(index, assignee):
+    for task, _ in next_tasks(index, assignee):
         if task.id != refused.id:
             who = f" --as {quote(assignee)}" if assignee else ""
             return f"{task.id} is ready ({task.name}): dagtasks task claim {task.id}{who}{option}"

@@ -9,7 +9,7 @@ from dagtasks.errors import InvalidInput, Problem
 from dagtasks.model.event import Event
 from dagtasks.planning.changes import find_events
 from dagtasks.planning.index import Index
-from dagtasks.store.loading import read_task
+from dagtasks.store.around import read_task
 from dagtasks.store.project import Project
 from dagtasks.store.trees import Tree
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from itertools import islice
 from typing import Any, NamedTuple, cast
 
 from dagtasks.errors import Conflict, Problem
@@ -32,10 +33,12 @@ def list_matching(project: Project, query: str, today: date, *, sort: str = "id"
     """The tasks that the query asks for (all for an empty one), sorted; broken files are in the problems."""
     index = project.load()
     wanted = parse_query(query, index, today)
-    found = sort_tasks(
-        filter(wanted.matches, index.tasks.values()) if wanted.tests else index.tasks.values(), sort, index
-    )
-    rows = [row_to_json(index, task, today) for task in found[:limit]]
+    found: Iterable[TaskSummary] = index.tasks.values()  # by id
+    if wanted.tests:
+        found = filter(wanted.matches, found)
+    if sort != "id":
+        found = sort_tasks(found, sort, index)
+    rows = [row_to_json(index, task, today) for task in islice(found, limit)]
     if wanted.wants_broken:
         rows += [
             {"id": file.id, "project": file.project, "path": file.path, "invalid": True} for file in index.broken_tasks
@@ -221,8 +224,8 @@ def list_next(project: Project, today: date, assignee: str | None = None, limit:
     """The tasks that can be started now, best first: all, or `limit` of them."""
     index = project.load()
     rows = [
-        {**row_to_json(index, task, today), "unblocks": ready.count_unblocked(index, task)}
-        for task in ready.next_tasks(index, assignee)[:limit]
+        {**row_to_json(index, task, today), "unblocks": unblocked}
+        for task, unblocked in islice(ready.next_tasks(index, assignee), limit)
     ]
     return Listing(rows, index.problems)
 

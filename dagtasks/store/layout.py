@@ -95,24 +95,28 @@ def _check_task_id(found: Place) -> Finding | None:
     return None
 
 
-def walk_folders(
-    root: Path, on_error: Callable[[str, OSError], None] | None = None
-) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
-    """The folders below `tasks/` and `templates/`, each with its files and symlinks, in no order.
+OnError = Callable[[str, OSError], None]
 
-    Paths are relative to the root. Folders that begin with a dot are left out, and those of comments, which would
-    double the walk. A folder that cannot be read is told to `on_error` and passed over.
+
+def top_folders(root: Path) -> tuple[list[str], list[str]]:
+    """Which of `tasks/` and `templates/` there are; and which of the two are symlinks, which are not followed."""
+    links = [name for name in (TASKS, TEMPLATES) if (root / name).is_symlink()]
+    return [name for name in (TASKS, TEMPLATES) if name not in links and (root / name).is_dir()], links
+
+
+def list_folder(root: Path, folder: str, on_error: OnError | None = None) -> tuple[list[os.DirEntry[str]], list[str]]:
+    """The files and symlinks in the folder (a path relative to the root), and the paths of the folders in it.
+
+    Folders that begin with a dot are left out, and those of comments, which would double a walk. A folder that cannot
+    be read is told to `on_error` and has nothing in it.
     """
-    waiting = [name for name in (TASKS, TEMPLATES) if (root / name).is_dir() and not (root / name).is_symlink()]
-    while waiting:
-        folder = waiting.pop()
-        files = []
-        for entry in _list(root, folder, on_error):
-            if not entry.is_dir(follow_symlinks=False):
-                files.append(entry)
-            elif not entry.name.startswith(".") and not _is_comments(folder, entry.name):
-                waiting.append(f"{folder}/{entry.name}")
-        yield folder, files
+    files, folders = [], []
+    for entry in _list(root, folder, on_error):
+        if not entry.is_dir(follow_symlinks=False):
+            files.append(entry)
+        elif not entry.name.startswith(".") and not _is_comments(folder, entry.name):
+            folders.append(f"{folder}/{entry.name}")
+    return files, folders
 
 
 def _is_comments(folder: str, name: str) -> bool:
@@ -121,12 +125,16 @@ def _is_comments(folder: str, name: str) -> bool:
 
 def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """All files and symlinks below `tasks/` and `templates/`, each with its path relative to the root, in no order."""
-    for folder, entries in walk_folders(root):
-        for entry in entries:
+    waiting, _ = top_folders(root)
+    while waiting:
+        folder = waiting.pop()
+        files, deeper = list_folder(root, folder)
+        waiting += deeper
+        for entry in files:
             yield f"{folder}/{entry.name}", entry
 
 
-def _list(root: Path, folder: str, on_error: Callable[[str, OSError], None] | None) -> list[os.DirEntry[str]]:
+def _list(root: Path, folder: str, on_error: OnError | None) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(f"{root}/{folder}") as entries:
             return list(entries)

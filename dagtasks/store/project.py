@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,8 +155,7 @@ class Project:
         """
         from dagtasks.store.loading import load_index
 
-        with self._cache() as cache:
-            return load_index(self.root, cache)
+        return load_index(self.root, self._cache())
 
     def load_around(self, task: str) -> Index:
         """The part of the index that shows one task: itself, what it depends on, the phases of its project.
@@ -164,17 +163,15 @@ class Project:
         It is found by its id, the part after the dash or a beginning of either, without looking at other files. The
         whole index when there is no such task, or more than one.
         """
-        from dagtasks.store.loading import load_around
+        from dagtasks.store.around import load_around
 
-        with self._cache() as cache:
-            return load_around(self.root, task, cache)
+        return load_around(self.root, task, self._cache())
 
     def load_details(self, path: str) -> dict[str, Any]:
         """`description` and `workflows` of the task in that file. Raises `InvalidProject` when the file is wrong."""
-        from dagtasks.store.loading import load_details
+        from dagtasks.store.around import load_details
 
-        with self._cache() as cache:
-            return load_details(self.root, path, cache)
+        return load_details(self.root, path, self._cache())
 
     def at(self, revision: str) -> Tree:
         """What the commit holds that the text means. Raises `InvalidInput`, outside of Git `ProjectNotFound`."""
@@ -199,13 +196,12 @@ class Project:
 
         if not self._use_cache:
             return Memo({}, {})
-        with self._cache() as cache:
-            return read_memo(self.get_git(), cache)
+        return read_memo(self.get_git(), self._cache())
 
-    def _cache(self) -> AbstractContextManager[Cache]:
+    def _cache(self) -> Cache:
         from dagtasks.store.cache import Cache, find_cache
 
-        return closing(Cache(find_cache(self.root, self.git) if self.git and self._use_cache else None))
+        return Cache(find_cache(self.root, self.git) if self.git and self._use_cache else None)
 
     def load_valid(self) -> Index:
         """The index; raises `InvalidProject` with all problems when any file is wrong."""
@@ -226,7 +222,7 @@ class Project:
 
     def read_task(self, path: str) -> Task:
         """The whole task in that file. Raises `InvalidProject` when the file is wrong, `NotFound` when it is gone."""
-        from dagtasks.store.loading import read_task
+        from dagtasks.store.around import read_task
 
         return read_task(self.read_document(path))
 

@@ -9,7 +9,7 @@ import errno
 import marshal
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,18 +18,18 @@ from dagtasks.model.summary import BrokenFile
 from dagtasks.store.cache import Cache
 from dagtasks.store.files import read_file
 from dagtasks.store.fork import beside
-from dagtasks.store.layout import TASKS, TEMPLATES, Place, check_place, check_symlink, place, walk_folders
+from dagtasks.store.layout import TASKS, Place, check_place, check_symlink, place
 from dagtasks.store.records import Details, Key, Record, pack, pack_row
+from dagtasks.store.scanning import look_at
 
 FORK_ABOVE = 1000
 """From so many files on, a second process reads half of them (threads would only take turns)."""
 
 
-class Scan(NamedTuple):
-    """The files of a work tree with their keys, the problems of folders that cannot be read, and when it began."""
+class Seen(NamedTuple):
+    """Files with their keys (see `scanning`), and when looking at them began."""
 
-    keys: dict[str, Key | None]
-    problems: list[Problem]
+    keys: Mapping[str, Key | None]
     begun: int
 
 
@@ -49,43 +49,12 @@ class Fresh(NamedTuple):
     detail: Details | None = None
 
 
-def scan(root: Path) -> Scan:
-    """All files that may be tasks, phases, projects or templates, and all symlinks, as they are now."""
-    problems: list[Problem] = []
-    begun = time.time_ns()
-
-    def refuse(folder: str, error: OSError) -> None:
-        hint = "check that you may read it"
-        problems.append(Problem(folder, 0, 0, "DT101", f"the folder cannot be read: {error.strerror}", hint))
-
-    keys = {name: _key(root / name) for name in (TASKS, TEMPLATES) if (root / name).is_symlink()}
-    for folder, entries in walk_folders(root, refuse):
-        for entry in entries:
-            if entry.name.endswith((".yaml", ".yml")) or entry.is_symlink():
-                keys[f"{folder}/{entry.name}"] = _key(entry)
-    return Scan(keys, problems, begun)
-
-
-def look_at(root: Path, paths: Iterable[str]) -> Scan:
-    """The same for the files at these paths only; those that do not exist are left out."""
-    begun = time.time_ns()
-    return Scan({path: _key(root / path) for path in paths if os.path.lexists(root / path)}, [], begun)
-
-
-def _key(file: os.DirEntry[str] | Path) -> Key | None:
-    try:
-        found = file.stat(follow_symlinks=False)
-    except OSError:
-        return None  # gone or forbidden: reading it will tell
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
-
-
-def read_files(root: Path, cache: Cache, found: Scan, known: dict[str, Record]) -> dict[str, Record]:
-    """The record of each file of the scan: the known one where that still holds, else a new one, which is stored."""
-    gone = [path for path in known if path not in found.keys]
+def read_files(root: Path, cache: Cache, seen: Seen, known: dict[str, Record]) -> dict[str, Record]:
+    """The record of each file that was seen: the known one where that still holds, else a new one, which is stored."""
+    gone = [path for path in known if path not in seen.keys]
     jobs = [
         Job(path, key, known.get(path))
-        for path, key in found.keys.items()
+        for path, key in seen.keys.items()
         if key is None or path not in known or known[path].key != key
     ]
     for path in gone:
@@ -93,12 +62,19 @@ def read_files(root: Path, cache: Cache, found: Scan, known: dict[str, Record]) 
     if not jobs and not gone:
         return known
     fresh = read_all(jobs, lambda jobs: [_read(root, job) for job in jobs])
-    trusted = cache.trusted_before(root / TASKS, found.begun)
+    trusted = cache.trusted_before(root / TASKS, seen.begun)
     records = {path: _without_young_key(record, trusted) for path, record, _ in fresh}
     changed = {path: record for path, record in records.items() if known.get(path) != record}
     if changed or gone:
         cache.store(changed, {path: detail for path, _, detail in fresh if detail is not None}, gone)
     return {**known, **records}
+
+
+def read_paths(root: Path, cache: Cache, paths: Collection[str]) -> dict[str, Record]:
+    """The records of the files at these paths, as they are now; of those that are there."""
+    begun = time.time_ns()
+    keys = {path: look_at(root, path) for path in paths if os.path.lexists(f"{root}/{path}")}
+    return read_files(root, cache, Seen(keys, begun), cache.records(paths))
 
 
 def _without_young_key(record: Record, trusted: int) -> Record:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dagtasks.errors import Finding
 from dagtasks.planning.index import Index
+from dagtasks.store.around import read_task
 from dagtasks.store.cache import Cache
 from dagtasks.store.files import MAX_BYTES
 from dagtasks.store.git import Git
+from dagtasks.store.judging import judge
 from dagtasks.store.layout import COMMENTS, TASKS, TEMPLATES, check_place, place
-from dagtasks.store.loading import make_index, read_task
-from dagtasks.store.reading import Fresh, Job, pass_over, read_all, read_content, read_files, refuse, scan
+from dagtasks.store.reading import Fresh, Job, Seen, pass_over, read_all, read_content, read_files, refuse
 from dagtasks.store.records import Details, Record
+from dagtasks.store.scanning import scan, unpack_keys
 
 if TYPE_CHECKING:
     from dagtasks.store.documents import Document
@@ -60,7 +62,7 @@ class Tree:
         jobs = [Job(path, old=likely.get(path)) for path, entry in self._entries.items() if entry not in known]
         known.update({self._entries[path]: record for path, record, _ in read_all(jobs, self._read)})
         records = {path: known[entry] for path, entry in self._entries.items()}
-        return make_index(records, (), Cache(None), self.read_documents)
+        return judge(records, (), self.read_documents).whole
 
     def load_details(self, path: str) -> Details:
         """`description` and `workflows` of the task in that file. Raises `InvalidProject` when the file is wrong."""
@@ -159,6 +161,7 @@ def read_memo(git: Git, cache: Cache) -> Memo:
     same = (entry for tag, entry in _read_index(git) if tag == "H" and entry.path not in differing)
     entries = {entry.path: entry for entry in same if entry.mode != _SYMLINK}
     # Git looked before, but not so long before that a file whose key can be trusted may have changed in between.
-    records = read_files(git.root, cache, scan(git.root), cache.records())
+    found = scan(git.root)
+    records = read_files(git.root, cache, Seen(dict(unpack_keys(found.folders)), found.begun), cache.records())
     known = {entries[path]: record for path, record in records.items() if record.key and path in entries}
     return Memo(known, records)

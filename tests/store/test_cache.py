@@ -6,12 +6,10 @@ import mmap
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +18,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dagtasks.planning.index import Index
+from dagtasks.store.around import load_around, load_details
 from dagtasks.store.cache import Cache, find_cache
-from dagtasks.store.loading import load_around, load_details, load_index
+from dagtasks.store.loading import load_index
 from dagtasks.store.project import Project
 from tests.conftest import BASIC_TEMPLATE, MakeProject, Result, git, write_files
 
@@ -47,6 +46,9 @@ CONTENTS = [
         "name: Three\ndepends_on:\n  - web-00000b\n  - ops-00000d\nmetadata: {estimate: 3, answer: no, at: [1.5, null]}\n",
         "name: Four\nphase: build\npriority: critical\nlabels: [ui]\ncolour: red\n",
         "name: Five\nworkflows:\n  check: {template: basic_task, parameters: {task_name: no, task_command: 1}}\n",
+        "name: Waits\ndepends_on: [web-00000a]\n",
+        "name: Begun\nstatus: in_progress\ndepends_on: [web-00000c, web-00000b]\ndue: 2026-12-01\n",
+        "name: Waits\npriority: critical\ndepends_on: [web-00000b]\n",
         "name: Five\nworkflows:\n  check: {template: gone, parameters: {list: [no, yes]}}\ndescription: |\n  Text\n",
         "name: [broken\n",
         "status: planned\n",
@@ -69,7 +71,7 @@ class Place(NamedTuple):
 
     @property
     def cache(self) -> Path:
-        return self.root / ".git/dagtasks/cache.db"
+        return self.root / ".git/dagtasks/cache"
 
 
 def write(place: Place, number: int, content: int) -> None:
@@ -198,41 +200,53 @@ def let_time_pass(*_: int | Place) -> None:
     time.sleep(2 * MARGIN_NS / 1e9)
 
 
-def truncate_cache(place: Place, number: int, _: int) -> None:
-    if place.cache.exists():
-        os.truncate(place.cache, place.cache.stat().st_size * number // len(IDS))
+def part_of_cache(place: Place, content: int) -> Path:
+    """One of its files: now the snapshot, now another."""
+    parts = sorted(place.cache.glob("[!.]*"))
+    return parts[content % len(parts)] if parts and content % 2 else place.cache / "snapshot"
+
+
+def truncate_cache(place: Place, number: int, content: int) -> None:
+    if (part := part_of_cache(place, content)).exists():
+        os.truncate(part, part.stat().st_size * number // len(IDS))
 
 
 def damage_cache(place: Place, number: int, content: int) -> None:
-    if place.cache.exists() and (size := place.cache.stat().st_size):
-        with place.cache.open("r+b") as file:
-            file.seek(size * (number * len(CONTENTS) + content) // (len(IDS) * len(CONTENTS)))
+    if (part := part_of_cache(place, content)).exists():
+        with part.open("r+b") as file:
+            file.seek(part.stat().st_size * (number + content) // (len(IDS) + len(CONTENTS)))
             file.write(b"garbage!" * 4)
 
 
 def replace_cache_by_garbage(place: Place, *_: int) -> None:
-    place.cache.parent.mkdir(exist_ok=True)
-    place.cache.write_bytes(b"no database " * 1000)
+    place.cache.mkdir(parents=True, exist_ok=True)
+    for name in ("snapshot", *(f"{kind}-{number}" for kind in "rd" for number in ("other", *range(256)))):
+        (place.cache / name).write_bytes(b"no cache " * 1000)
 
 
 def keep_cache(place: Place, *_: int) -> None:
     if place.cache.exists():
-        shutil.copy2(place.cache, place.root / ".git/kept")
+        shutil.copytree(place.cache, place.root / ".git/kept", dirs_exist_ok=True)
 
 
 def take_kept_cache(place: Place, *_: int) -> None:
     if (place.root / ".git/kept").exists():
-        shutil.copy2(place.root / ".git/kept", place.cache)
+        shutil.copytree(place.root / ".git/kept", place.cache, dirs_exist_ok=True)
 
 
-def make_cache_of_another_version(place: Place, *_: int) -> None:
-    place.cache.parent.mkdir(exist_ok=True)
-    with closing(sqlite3.connect(place.cache)) as database:
-        database.executescript("PRAGMA user_version = 7; CREATE TABLE IF NOT EXISTS bucket (x)")
+def take_part_of_kept_cache(place: Place, _: int, content: int) -> None:
+    """What a power cut can leave: some files as they were before."""
+    part = part_of_cache(place, content)
+    if (place.root / ".git/kept" / part.name).exists():
+        shutil.copy2(place.root / ".git/kept" / part.name, part)
+
+
+def delete_part_of_cache(place: Place, _: int, content: int) -> None:
+    part_of_cache(place, content).unlink(missing_ok=True)
 
 
 def delete_cache(place: Place, *_: int) -> None:
-    place.cache.unlink(missing_ok=True)
+    shutil.rmtree(place.cache, ignore_errors=True)
 
 
 Change = Callable[[Place, int, int], Any]
@@ -242,8 +256,8 @@ EDITS: list[Change] = [
     *(change_project, change_template, commit, check_out, stash, unstash),
 ]
 ACCIDENTS: list[Change] = [
-    *(truncate_cache, damage_cache, replace_cache_by_garbage, keep_cache, take_kept_cache),
-    *(make_cache_of_another_version, delete_cache),
+    *(truncate_cache, damage_cache, replace_cache_by_garbage, keep_cache, take_kept_cache, take_part_of_kept_cache),
+    *(delete_part_of_cache, delete_cache),
 ]
 steps = st.tuples(
     st.sampled_from([*EDITS, write, write_and_restore_times, let_time_pass, let_time_pass, *ACCIDENTS]),
@@ -254,11 +268,11 @@ steps = st.tuples(
 
 def load(place: Place, path: Path | None) -> tuple[Index, list[object]]:
     """The whole index, and what commands about one task see."""
-    with closing(Cache(path, margin_ns=MARGIN_NS)) as cache:
-        index = load_index(place.root, cache)
-        parts: list[object] = [load_around(place.root, text, cache) for text in (*IDS, "00000a", "web", "zz")]
-        parts += [load_details(place.root, task.path, cache) for task in index.tasks.values()]
-        return index, parts
+    cache = Cache(path, margin_ns=MARGIN_NS)
+    index = load_index(place.root, cache)
+    parts: list[object] = [load_around(place.root, text, cache) for text in (*IDS, "00000a", "web", "zz")]
+    parts += [load_details(place.root, task.path, cache) for task in index.tasks.values()]
+    return index, [[*index.tasks], index.startable, *parts]
 
 
 @pytest.fixture(scope="module")
@@ -333,17 +347,17 @@ def test_a_key_is_trusted_when_it_is_old_enough(project: MakeProject) -> None:
     repository = project({**FILES, "tasks/web/web-00000a.yaml": padded("name: A\n")})
     place = Place(repository.root)
     path = "tasks/web/web-00000a.yaml"
-    with closing(Cache(place.cache, margin_ns=MARGIN_NS)) as cache:
-        load_index(place.root, cache)
-        let_time_pass()
-        load_index(place.root, cache)
-        record = cache.records([path])[path]
-        found = (place.root / path).stat()
-        assert record.key == (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-        write_for_the_future(place, 0, 0)
-        let_time_pass()
-        load_index(place.root, cache)
-        assert cache.records([path])[path].key is None
+    cache = Cache(place.cache, margin_ns=MARGIN_NS)
+    load_index(place.root, cache)
+    let_time_pass()
+    load_index(place.root, cache)
+    record = cache.records([path])[path]
+    found = (place.root / path).stat()
+    assert record.key == (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+    write_for_the_future(place, 0, 0)
+    let_time_pass()
+    load_index(place.root, cache)
+    assert cache.records([path])[path].key is None
 
 
 @pytest.mark.parametrize("old", [b"Mended by a disk", b"Written by a disk"])
@@ -353,10 +367,11 @@ def test_what_a_disk_did_to_the_cache_is_not_shown(old: bytes, project: MakeProj
     place = Place(repository.root)
     want = load(place, None)
     load(place, place.cache)
-    content = place.cache.read_bytes()
-    assert old in content
-    place.cache.write_bytes(content.replace(old, old.swapcase()))
-    assert load(place, place.cache) == want
+    parts = [part for part in place.cache.iterdir() if old in part.read_bytes()]
+    assert parts
+    for part in parts:
+        part.write_bytes(part.read_bytes().replace(old, old.swapcase()))
+        assert load(place, place.cache) == want
 
 
 def test_details_of_older_bytes_are_not_shown(project: MakeProject) -> None:
@@ -367,9 +382,8 @@ def test_details_of_older_bytes_are_not_shown(project: MakeProject) -> None:
     keep_cache(place)
     (place.root / "tasks/web/web-00000a.yaml").write_bytes(padded("name: A\ndescription: New\n"))
     repository.load()
-    with closing(sqlite3.connect(place.cache)) as database:
-        database.execute("ATTACH ? AS kept", (str(place.root / ".git/kept"),))
-        database.executescript("DELETE FROM detail; INSERT INTO detail SELECT * FROM kept.detail")
+    for part in (place.root / ".git/kept").glob("d-*"):
+        shutil.copy2(part, place.cache)
     assert repository.load_details("tasks/web/web-00000a.yaml")["description"] == "New"
 
 
@@ -381,10 +395,10 @@ def test_no_cache_prints_the_same_bytes(arguments: list[str], project: MakeProje
     for options in ([], ["--json"]):
         want = cli(root, "--no-cache", *arguments, *options)
         assert want.out
-        assert not (root / ".git/dagtasks/cache.db").exists()
+        assert not (root / ".git/dagtasks/cache").exists()
         assert cli(root, *arguments, *options) == want
         assert cli(root, *arguments, *options) == want
-        (root / ".git/dagtasks/cache.db").unlink()
+        shutil.rmtree(root / ".git/dagtasks/cache")
 
 
 def test_two_processes_read_what_one_reads(project: MakeProject, process: Callable[..., Result]) -> None:
@@ -395,23 +409,20 @@ def test_two_processes_read_what_one_reads(project: MakeProject, process: Callab
     assert in_two.json == want
 
 
-@pytest.mark.parametrize("obstacle", ["cache is a folder", "folder is a file", "locked", "no git"])
+@pytest.mark.parametrize("obstacle", ["cache is a file", "snapshot is a folder", "folder is a file", "no git"])
 def test_a_cache_that_cannot_be_used_disturbs_nobody(
     obstacle: str, project: MakeProject, cli: Callable[..., Result]
 ) -> None:
     root = project({**FILES, "tasks/web/web-00000a.yaml": CONTENTS[0]}).root
     want = cli(root, "--no-cache", "task", "list")
     cli(root, "task", "list")
-    cache = root / ".git/dagtasks/cache.db"
-    if obstacle == "locked":
-        with closing(sqlite3.connect(cache, isolation_level=None)) as other:
-            other.execute("BEGIN EXCLUSIVE")
-            begun = time.monotonic()
-            assert cli(root, "task", "list") == want
-            assert time.monotonic() - begun < 2
-    elif obstacle == "cache is a folder":
-        cache.unlink()
-        cache.mkdir()
+    cache = root / ".git/dagtasks/cache"
+    if obstacle == "cache is a file":
+        shutil.rmtree(cache)
+        cache.write_text("")
+    elif obstacle == "snapshot is a folder":
+        (cache / "snapshot").unlink()
+        (cache / "snapshot").mkdir()
     elif obstacle == "folder is a file":
         shutil.rmtree(cache.parent)
         cache.parent.write_text("")
@@ -423,11 +434,11 @@ def test_a_cache_that_cannot_be_used_disturbs_nobody(
 def test_a_wrong_cache_is_made_anew(project: MakeProject) -> None:
     repository = project({**FILES, "tasks/web/web-00000a.yaml": CONTENTS[0]})
     place = Place(repository.root)
-    for accident in (replace_cache_by_garbage, make_cache_of_another_version, delete_cache):
+    for accident in (replace_cache_by_garbage, delete_part_of_cache, delete_cache):
         accident(place, 0, 0)
         repository.load()
-        with closing(Cache(place.cache)) as cache:
-            assert "tasks/web/web-00000a.yaml" in cache.records(), accident.__name__
+        assert "tasks/web/web-00000a.yaml" in Cache(place.cache).records(), accident.__name__
+        assert Cache(place.cache).snapshot(), accident.__name__
 
 
 def test_names_that_are_no_text_are_kept_like_others(project: MakeProject) -> None:
@@ -436,9 +447,9 @@ def test_names_that_are_no_text_are_kept_like_others(project: MakeProject) -> No
     place = Place(repository.root)
     for _ in range(2):
         assert load(place, place.cache) == load(place, None)
-        with closing(Cache(place.cache)) as cache:
-            record = cache.records([path])[path]
-            assert cache.detail(path, record.digest) == {"description": "Text", "workflows": {}}
+        cache = Cache(place.cache)
+        record = cache.records([path])[path]
+        assert cache.detail(path, record.digest) == {"description": "Text", "workflows": {}}
 
 
 def test_roots_and_work_trees_have_a_cache_each(project: MakeProject) -> None:
@@ -451,9 +462,7 @@ def test_roots_and_work_trees_have_a_cache_each(project: MakeProject) -> None:
         places[find_cache(root, found.get_git())] = root
     assert len(places) == 3
     assert all(path.exists() for path in places)
-    said = git(
-        repository.root.parent / "second", "rev-parse", "--path-format=absolute", "--git-path", "dagtasks/cache.db"
-    )
+    said = git(repository.root.parent / "second", "rev-parse", "--path-format=absolute", "--git-path", "dagtasks/cache")
     assert Path(said) in places
 
 

@@ -1,0 +1,198 @@
+"""An index as the cache keeps it: at hand as soon as its bytes are read, and unpacked where somebody looks."""
+
+from __future__ import annotations
+
+import marshal
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence, ValuesView
+from functools import cached_property
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
+
+from dagtasks.model.summary import TaskSummary
+from dagtasks.planning.index import Index
+from dagtasks.planning.ready import Start
+from dagtasks.store.cache import SEAL
+from dagtasks.store.records import Packed, Record, unpack_problem, unpack_row
+from dagtasks.store.scanning import Keys
+
+GROUP = 32
+"""Rows that are unpacked together."""
+_SIZE = 4
+"""Bytes that say how long the part before the tasks is."""
+
+
+class Tasks(Mapping[str, TaskSummary]):
+    """Tasks by id, in the order of ids. They are unpacked in groups, when one of a group is asked for.
+
+    The groups lie in `content` one after the other, from the first of the `starts` to the last; `firsts` are the first
+    ids of each.
+    """
+
+    def __init__(self, content: bytes, starts: Sequence[int], firsts: Sequence[str], count: int) -> None:
+        self._content = content
+        self._starts = starts
+        self._firsts = firsts
+        self._count = count
+        self._unpacked: dict[int, dict[str, TaskSummary]] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for number in range(len(self._firsts)) for name in self._group(number))
+
+    def __getitem__(self, name: str) -> TaskSummary:
+        return self._group(self._find_group(name))[name]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and super().__contains__(name)
+
+    def values(self) -> ValuesView[TaskSummary]:
+        """The tasks, by id."""
+        return _Values(self)
+
+    def rows(self) -> Iterator[TaskSummary]:
+        """The tasks, by id; each group is unpacked when its turn comes."""
+        return (task for number in range(len(self._firsts)) for task in self._group(number).values())
+
+    def find_dependents(self, name: str) -> list[TaskSummary]:
+        """The tasks that depend on the one of that name. Only groups in which the name occurs are unpacked."""
+        groups = (self._group(number).values() for number in self._find_mentions(name.encode()))
+        return [task for group in groups for task in group if name in task.depends_on]
+
+    def digest(self, name: str) -> bytes:
+        """The digest of the file of the task. Raises `KeyError`."""
+        digests, _ = self._load(self._find_group(name))
+        return digests[name]
+
+    def with_records(self, records: Mapping[str, Record]) -> Tasks:
+        """The same with other records for some of the tasks that there are."""
+        view = memoryview(self._content)
+        groups: list[bytes | memoryview] = [view[start:end] for start, end in pairwise(self._starts)]
+        changed: dict[int, dict[str, Record]] = {}
+        for name, record in records.items():
+            changed.setdefault(self._find_group(name), {})[name] = record
+        for number, fresh in changed.items():
+            digests, rows = self._load(number)
+            after = [fresh[name].row if name in fresh else row for name, row in zip(digests, rows, strict=True)]
+            groups[number] = marshal.dumps((digests | {name: fresh[name].digest for name in fresh}, after))
+        return _join(groups, self._firsts, self._count)
+
+    def parts(self) -> tuple[Sequence[int], Sequence[str], int, memoryview]:
+        """What it is made of: where groups start, counted from the first, their first ids, the number of tasks, and
+        the groups."""
+        first = self._starts[0]
+        groups = memoryview(self._content)[first:]
+        return [start - first for start in self._starts], self._firsts, self._count, groups
+
+    def _find_group(self, name: str) -> int:
+        number = bisect_right(self._firsts, name) - 1
+        if number < 0:
+            raise KeyError(name)
+        return number
+
+    def _find_mentions(self, text: bytes) -> Iterator[int]:
+        place = self._content.find(text, self._starts[0])
+        while place >= 0:
+            number = bisect_right(self._starts, place) - 1
+            yield number
+            place = self._content.find(text, self._starts[number + 1])
+
+    def _group(self, number: int) -> dict[str, TaskSummary]:
+        if number not in self._unpacked:
+            digests, rows = self._load(number)
+            self._unpacked[number] = dict(zip(digests, map(unpack_row, rows), strict=True))
+        return self._unpacked[number]
+
+    def _load(self, number: int) -> tuple[dict[str, bytes], list[Packed]]:
+        """The ids of a group with the digests of the files, and the rows."""
+        view = memoryview(self._content)[self._starts[number] :]
+        group: tuple[dict[str, bytes], list[Packed]] = marshal.loads(view)  # noqa: S302 - the cache looked at the seal
+        return group
+
+
+class _Values(ValuesView[TaskSummary]):
+    _mapping: Tasks
+
+    def __iter__(self) -> Iterator[TaskSummary]:
+        return self._mapping.rows()
+
+
+def pack_tasks(records: Sequence[tuple[str, Record]]) -> Tasks:
+    """The tasks of these ids and records, which are in the order of ids."""
+    groups = [dict(records[start : start + GROUP]) for start in range(0, len(records), GROUP)]
+    packed = [
+        marshal.dumps(({name: one.digest for name, one in group.items()}, [one.row for one in group.values()]))
+        for group in groups
+    ]
+    return _join(packed, [next(iter(group)) for group in groups], len(records))
+
+
+def _join(groups: Sequence[bytes | memoryview], firsts: Sequence[str], count: int) -> Tasks:
+    return Tasks(b"".join(groups), [*accumulate(map(len, groups), initial=0)], firsts, count)
+
+
+class Snapshot(NamedTuple):
+    """An index with the keys of all files that it was made of.
+
+    `others` are the packed rows of projects, phases, templates and broken files, and `digests` those of all files that
+    are no task of the index. `starts` is what `startable` of the index says, and `placed` the problems between files by
+    what they were made of; both packed.
+    """
+
+    keys: Mapping[str, Keys]
+    others: Packed
+    digests: Mapping[str, bytes]
+    tasks: Tasks
+    problems: Packed
+    starts: bytes
+    placed: bytes
+
+    def make_index(self) -> Index:
+        """The index."""
+        projects, phases, templates, broken = (map(unpack_row, rows) for rows in self.others)
+        index = _Kept(
+            projects={row.key: row for row in projects},
+            phases={row.id: row for row in phases},
+            tasks=self.tasks,
+            templates={row.name: row for row in templates},
+            broken=tuple(broken),
+            problems=tuple([unpack_problem(problem) for problem in self.problems]),
+        )
+        index.starts = self.starts
+        return index
+
+    def holds(self, name: str, path: str, digest: bytes) -> bool:
+        """Whether it was made of the file at that path, which has that id, with the content of that digest."""
+        if path in self.digests:
+            return self.digests[path] == digest
+        return name in self.tasks and self.tasks.digest(name) == digest
+
+    def dump(self) -> list[bytes | memoryview]:
+        """All of it as bytes, in parts."""
+        starts, firsts, count, groups = self.tasks.parts()
+        parts: Any = (*self[:3], (starts, firsts, count), *self[4:])
+        head = marshal.dumps(parts)
+        return [len(head).to_bytes(_SIZE), head, groups]
+
+
+class _Kept(Index):
+    """An index that was kept, and with it what takes long to find out."""
+
+    starts: bytes
+
+    @cached_property
+    def startable(self) -> Sequence[Start]:
+        """What can be started now, best first."""
+        starts: Sequence[Start] = marshal.loads(self.starts)  # noqa: S302 - as above
+        return starts
+
+
+def read_snapshot(content: bytes) -> Snapshot:
+    """The snapshot that the bytes are, which begin with their seal."""
+    begin = SEAL + _SIZE
+    end = begin + int.from_bytes(content[SEAL:begin])
+    head: Any = marshal.loads(memoryview(content)[begin:])  # noqa: S302 - as above
+    keys, others, digests, (starts, firsts, count), *rest = head
+    return Snapshot(keys, others, digests, Tasks(content, [end + start for start in starts], firsts, count), *rest)

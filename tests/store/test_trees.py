@@ -151,6 +151,7 @@ def test_what_is_staged_is_neither_the_commit_nor_the_work_tree(project: MakePro
         "staged": ["Staged"],
         "HEAD": ["One", "Two"],
     }
+    assert not repository.staged().load().broken
 
 
 def test_an_empty_file_that_is_staged_is_a_broken_file(project: MakeProject) -> None:
@@ -197,6 +198,10 @@ def test_what_the_cache_knows_of_the_work_tree_is_not_read_from_git(project: Mak
     repository = project({**FILES, "tasks/web/web-000003.yaml": "name: Three\n"})
     root = repository.root
     whole = repository.at("HEAD").load()
+    (root / "tasks/web/web-000001.yaml").write_text("name: Not committed\n")
+    # Written last, and known to Git: when the cache trusts this one, it trusts the other one, too.
+    (root / "tasks/web/web-000003.yaml").write_text("name: Three\n")
+    git(root, "status")
     remove_object(root, "HEAD:tasks/web/web-000003.yaml")
     assert load_when_trusted(root) == whole
     (root / "tasks/web/web-000003.yaml").write_text("name: Other\n")

@@ -123,6 +123,7 @@ class StepRun:
         self.begun: float | None = None
         self.last: StepRecord | None = None
         self.printed: Mapping[Stream, Capture] = {}
+        tools.secrecy.hide(run.id, step)
 
     async def perform(self, done: Done) -> None:
         """Carry the step out, and tell `done` how it ended, once, while the places are still held.

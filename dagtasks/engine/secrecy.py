@@ -19,8 +19,10 @@ from dagtasks.model.run import (
     StepRecord,
     StepStarted,
     Stream,
+    item_of,
 )
 from dagtasks.model.values import JSON
+from dagtasks.planning.plan import PlanStep
 
 StreamKey = tuple[str, str, Stream]
 
@@ -32,6 +34,20 @@ class Secrecy:
         self._values = set(values)
         self._masker = Masker(self._values)
         self._streams: dict[StreamKey, tuple[StepOutput, MaskingStream]] = {}
+        self._hidden: dict[tuple[str, str], frozenset[str]] = {}
+
+    def hide(self, run: str, step: PlanStep) -> None:
+        """Show no sensitive output of the step, however short, and nothing of a stream that one is read from.
+
+        What is printed has gone out before anybody knows which part of it was meant.
+        """
+        specs = {name: spec for name, spec in step.outputs.items() if spec.sensitive}
+        if specs:
+            self._hidden[run, step.name] = frozenset({*specs, *(f"from {spec.source}" for spec in specs.values())})
+
+    def is_hidden(self, run: str, step: str, part: str) -> bool:
+        """Whether an output of a step or an item of it (or with `from stdout` that stream) is not to be shown."""
+        return part in self._hidden.get((run, item_of(step) or step), ())
 
     def learn(self, value: JSON) -> None:
         """Mask all texts in the value from now on; those too short to be told from other text are left."""
@@ -48,15 +64,17 @@ class Secrecy:
 
     def mask(self, event: RunEvent) -> Iterator[RunEvent]:
         """The event without secrets; before the end of a try, what was held back of its output."""
-        if not self._values:
+        if not self._values and not self._hidden:
             yield event
             return
         match event:
+            case StepOutput() if self.is_hidden(event.run, event.step, f"from {event.stream}"):
+                return
             case StepOutput():
                 yield from self._mask_output(event)
             case StepFinished():
                 yield from self._flush(event.run, event.result.name)
-                yield replace(event, result=self._mask_step(event.result))
+                yield replace(event, result=self._mask_step(event.run, event.result))
             case StepChanged():
                 yield from self._flush(event.run, event.step)
                 asks: Any = self._masker.mask_value(event.asks)  # type: ignore[arg-type]
@@ -86,17 +104,21 @@ class Secrecy:
             if data := stream.finish():
                 yield replace(last, data=data)
 
-    def _mask_step(self, step: StepRecord) -> StepRecord:
+    def _mask_step(self, run: str, step: StepRecord) -> StepRecord:
         mask: Any = self._masker.mask_value
+
+        def is_hidden(part: str) -> bool:
+            return self.is_hidden(run, step.name, part)
+
         return replace(
             step,
-            output=mask(step.output),
-            stderr=mask(step.stderr),
-            outputs=mask(dict(step.outputs)),
+            output=None if is_hidden("from stdout") else mask(step.output),
+            stderr=None if is_hidden("from stderr") else mask(step.stderr),
+            outputs={name: "***" if is_hidden(name) else mask(value) for name, value in step.outputs.items()},
             response=mask(step.response),
             error=self._mask_failure(step.error),
             item=mask(step.item),
-            items=tuple(self._mask_step(item) for item in step.items),
+            items=tuple(self._mask_step(run, item) for item in step.items),
             approval=mask(step.approval),
         )
 

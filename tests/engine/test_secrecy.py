@@ -54,11 +54,17 @@ class Run:
         return self.folder / f"{step}.{attempt}"
 
     @property
-    def finds(self) -> list[Any]:
-        """Canaries in logs, events and the record."""
-        shown = "\n".join(f"{event!r} {json.dumps(asdict(event), default=repr)}" for event in self.ran.events)
+    def everything(self) -> bytes:
+        """Logs, events and the record."""
+        shown = [f"{event!r} {json.dumps(asdict(event), default=repr)}" for event in self.ran.events]
         record = json.dumps(self.ran.record.to_json(), default=repr)
-        return find_canaries(self.folder, shown.encode(), record.encode())
+        logs = [path.read_text() for path in self.folder.iterdir()]
+        return "\n".join([*shown, record, *logs]).encode()
+
+    @property
+    def finds(self) -> list[Any]:
+        """Canaries in it."""
+        return find_canaries(self.everything)
 
     def log(self, step: str) -> str:
         lines = (self.folder / f"{step}.1").read_text().splitlines()
@@ -152,3 +158,58 @@ def test_a_child_run(local: Engine, tmp_path: Path) -> None:
     assert run.ran.record.status == "succeeded"
     assert "***" in run.log("b")
     assert run.finds == []
+
+
+FRESH = CANARY[::-1]
+"""A secret that is made while the run goes on."""
+MAKE = f"import json; print(json.dumps({{'token': bytes.fromhex('{FRESH.encode().hex()}').decode(), 'pin': 4711}}))"
+
+
+def making(**outputs: dict[str, Any]) -> dict[str, Any]:
+    script = {"source": MAKE, "interpreter": [sys.executable]}
+    hidden = {name: {"format": "json", "sensitive": True, **spec} for name, spec in outputs.items()}
+    return {"name": "make", "script": script, "outputs": hidden}
+
+
+def test_a_sensitive_output_is_used_and_never_shown(local: Engine, tmp_path: Path) -> None:
+    env = {"T": "${steps.make.outputs.token}", "P": "${steps.make.outputs.pin}"}
+    use = {"name": "use", "script": {"source": 'printf "%s|%s" "$T" "$P"', "env": env}}
+    check = {"name": "check", "script": {"source": f'test "$P" = 4711; test ${{#T}} -eq {len(FRESH)}', "env": env}}
+    check["script"]["interpreter"] = ["bash", "-e"]  # type: ignore[index]
+    run = Run(local, tmp_path, making(token={"select": "token"}, pin={"select": "pin"}), check, use)
+    assert run.ran.record.status == "succeeded"
+    made = run.ran.step("make")
+    assert (dict(made.outputs), made.output) == ({"token": "***", "pin": "***"}, None)
+    assert run.ran.step("use").output == "***|4711"
+    assert not (tmp_path / "make.1").exists()
+    assert find_canaries(run.everything, canary=FRESH) == []
+    assert b"4711" not in run.everything.replace(b"|4711", b"")
+
+
+@pytest.mark.parametrize("outputs", [{"token": {"select": "missing"}}, {"token": {"format": "yaml", "select": "x"}}])
+def test_a_sensitive_output_that_cannot_be_read(
+    local: Engine, tmp_path: Path, outputs: dict[str, dict[str, Any]]
+) -> None:
+    run = Run(local, tmp_path, making(**outputs))
+    assert run.ran.step("make").error.code == "output_error"  # type: ignore[union-attr]
+    assert find_canaries(run.everything, canary=FRESH) == []
+
+
+def test_sensitive_outputs_of_items(local: Engine, tmp_path: Path) -> None:
+    step = making(token={"select": "token"}, pin={"select": "pin"}) | {"foreach": [1, 2]}
+    run = Run(local, tmp_path, step)
+    made = run.ran.step("make")
+    assert dict(made.outputs) == {"token": "***", "pin": "***"}
+    assert [dict(item.outputs) for item in made.items] == [{"token": "***", "pin": "***"}] * 2
+    assert find_canaries(run.everything, canary=FRESH) == []
+    assert b"4711" not in run.everything
+
+
+def test_only_what_is_sensitive_is_left_out(local: Engine, tmp_path: Path) -> None:
+    source = 'echo shown; echo "made-value" >"$DT_OUTPUTS/token"; echo "also shown" >&2'
+    step = {"name": "a", "script": {"source": source}, "outputs": {"token": {"from": "file", "sensitive": True}}}
+    step["outputs"]["said"] = {"from": "stdout"}  # type: ignore[index]
+    run = Run(local, tmp_path, step)
+    made = run.ran.step("a")
+    assert (dict(made.outputs), made.output, made.stderr) == ({"token": "***", "said": "shown"}, "shown", "also shown")
+    assert sorted(run.log("a").splitlines()) == ["also shown", "shown"]

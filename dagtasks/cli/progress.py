@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,7 +16,6 @@ from dagtasks.cli.output import fields, printable, table
 from dagtasks.model.run import (
     RunChanged,
     RunEvent,
-    RunFinished,
     RunRecord,
     RunStarted,
     StepChanged,
@@ -68,6 +69,15 @@ def seconds(duration: float | None) -> str:
     return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
 
 
+def watch(*, as_json: bool) -> AbstractContextManager[Callable[[RunEvent], None]]:
+    """A listener that shows a run: in place on a terminal, else line by line, or as JSON."""
+    if as_json or not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+        return Progress(as_json=as_json)
+    from dagtasks.cli.live import LiveProgress
+
+    return LiveProgress()
+
+
 class Progress:
     """A listener that prints a line to stderr when a step begins or ends, and what steps print, line by line.
 
@@ -104,17 +114,17 @@ class Progress:
                 yield f"run {record.id}: {printable(what)} on {record.engine}"
             case StepStarted(step=step, attempt=attempt):
                 yield f"  {step}: started" + (f" (attempt {attempt})" if attempt > 1 else "")
-            case RunChanged(status=status):
+            case RunChanged(status=status) if event.process != {}:
                 yield f"run {event.run}: {status}"
             case StepChanged():
                 yield from self._flush(event.run, event.step)
-                yield f"  {event.step}: {_why(event)}"
+                yield f"  {event.step}: {why_it_waits(event)}"
             case StepOutput():
                 yield from self._output(event)
             case StepFinished(result=result):
                 yield from self._flush(event.run, result.name)
                 yield f"  {step_line(result)}"
-            case RunFinished():
+            case _:
                 return
 
     def _output(self, event: StepOutput) -> Iterator[str]:
@@ -134,7 +144,8 @@ def _to_json(event: RunEvent) -> str:
     return json.dumps(event_to_json(event), ensure_ascii=False, separators=(",", ":"))
 
 
-def _why(event: StepChanged) -> str:
+def why_it_waits(event: StepChanged) -> str:
+    """What a step waits for, and for an approval the command that answers."""
     reason = printable(event.reason.message) if event.reason else ""
     match event.state:
         case StepState.RETRY_WAIT:
@@ -147,12 +158,12 @@ def _why(event: StepChanged) -> str:
             return "goes on"
 
 
-def step_line(step: StepRecord) -> str:
-    """The end of a step in one line, in colour on a terminal."""
+def step_line(step: StepRecord, *, in_colour: bool | None = None) -> str:
+    """The end of a step in one line, in colour on a terminal unless it is said otherwise."""
     word, colour = MARKS.get(step.state, (str(step.state), "white"))
     code = f"(exit code {step.exit_code})" if step.exit_code else ""
     reason = f": {printable(step.error.message)}" if step.error and step.state is not StepState.FAILED else ""
-    mark = click.style(word, fg=colour) if sys.stderr.isatty() else word
+    mark = click.style(word, fg=colour) if (sys.stderr.isatty() if in_colour is None else in_colour) else word
     return f"{step.name}: " + " ".join(part for part in (mark, code, seconds(step.duration)) if part) + reason
 
 

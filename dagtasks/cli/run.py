@@ -10,7 +10,7 @@ import click
 from dagtasks.cli import complete
 from dagtasks.cli.app import App, F, json_option
 from dagtasks.cli.output import note, show
-from dagtasks.cli.progress import Progress, exit_code, plan_text, summary
+from dagtasks.cli.progress import exit_code, plan_text, summary, watch
 from dagtasks.service import runs
 
 
@@ -60,7 +60,7 @@ def run(
     selection = runs.Selection(**chosen, ignore_dependencies=ignore_dependencies)
     if dry_run:
         return _show_plan(runs.make_plan(project, selection), as_json=as_json)
-    with Progress(as_json=as_json) as progress:
+    with watch(as_json=as_json) as progress:
         record, notes = runs.run(project, selection, [progress], waits=not no_wait)
     for text in notes:
         note(f"note: {text}")

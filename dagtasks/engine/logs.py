@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dagtasks.model.run import RunEvent, StepFinished, StepOutput, Stream
+from dagtasks.model.run import RunEvent, StepChanged, StepFinished, StepOutput, StepStarted, Stream
 
 HEAD = 10 << 20
 TAIL = 10 << 20
@@ -38,13 +38,19 @@ class LogWriter:
         self._logs: dict[tuple[str, str], _Log] = {}
 
     def __call__(self, event: RunEvent) -> None:
-        """Write what a step printed; close its log when it has ended. Other events are nothing to it."""
-        if isinstance(event, StepOutput):
-            self._find_log(event).add(event.stream, event.data, self._timestamp())
-        elif isinstance(event, StepFinished):
-            log = self._logs.pop((event.run, event.result.name), None)
-            if log is not None:
-                log.close(self._timestamp())
+        """Write what a step printed; close its log when the try has ended. Other events are nothing to it."""
+        match event:
+            case StepOutput():
+                self._find_log(event).add(event.stream, event.data, self._timestamp())
+            case StepStarted() | StepChanged():
+                self._close(event.run, event.step)
+            case StepFinished():
+                self._close(event.run, event.result.name)
+
+    def _close(self, run: str, step: str) -> None:
+        log = self._logs.pop((run, step), None)
+        if log is not None:
+            log.close(self._timestamp())
 
     def _find_log(self, event: StepOutput) -> _Log:
         key = event.run, event.step

@@ -62,7 +62,13 @@ def of_child(record: StepRecord, child: RunRecord) -> StepRecord:
 def of_items(record: StepRecord, step: PlanStep, items: Sequence[StepRecord]) -> StepRecord:
     """The record of a step that loops, after its items; what failed gives null."""
     outputs: dict[str, JSON] = {key: [item.outputs.get(key) for item in items] for key in step.outputs}
-    done = replace(record, items=tuple(items), outputs=outputs, attempts=max((i.attempts for i in items), default=1))
+    done = replace(
+        record,
+        items=tuple(items),
+        outputs=outputs,
+        attempts=max((item.attempts for item in items), default=1),
+        inputs=digest_of_items([item.inputs or "" for item in items]),
+    )
     worst = min((item for item in items if item.state in _WORST_FIRST), key=_badness, default=None)
     if worst is None:
         return replace(done, state=StepState.SUCCEEDED)
@@ -90,6 +96,11 @@ def digest_of(request: Request) -> str:
         case _:
             same = replace(request, attempt=0)
     return sha256(repr(same).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def digest_of_items(digests: Sequence[str]) -> str:
+    """Stands for what all items of a step are asked to do."""
+    return sha256(" ".join(digests).encode()).hexdigest()
 
 
 def with_output(record: StepRecord, printed: Mapping[Stream, bytes]) -> StepRecord:

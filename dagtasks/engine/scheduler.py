@@ -51,6 +51,8 @@ from dagtasks.settings import EngineSettings
 
 WORST_FIRST = (StepState.CANCELLED, StepState.TIMED_OUT, StepState.ERRORED, StepState.FAILED)
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+NOBODY: Mapping[str, JSON] = {}
+"""Instead of a process: none carries on a run that was left waiting."""
 BEAT_SECONDS = 30.0
 CLEANUP_SECONDS = 300.0
 """How long `finally` may take when the run was cancelled, or its time is over."""
@@ -174,6 +176,7 @@ class _Run:
             await self.stop_tasks()
         if self.parked:
             self.tell_waiting(waits=True)
+            self.emit_status(RunState.WAITING, NOBODY)
             return self.record
         outputs = {} if status is RunState.SKIPPED else rules.run_outputs(self.plan, self.around({}))
         self.emit(RunFinished(self.id, status, self.clock() - started, outputs, error))
@@ -329,12 +332,12 @@ class _Run:
 
     def find_inputs(self, step: PlanStep) -> str | None:
         """What the step would be asked to do now, as a digest; None where that cannot be said."""
-        if step.loop or step.kind == "approval":
-            return None
         try:
-            return results.digest_of(rules.resolve(step, self.plan, self.around({}), 1))
+            scopes = rules.loop_scopes(step.loop, self.around({})) if step.loop else [{}]
+            digests = [results.digest_of(rules.resolve(step, self.plan, self.around(extra), 1)) for extra in scopes]
         except EvaluationError:
             return None
+        return results.digest_of_items(digests) if step.loop else digests[0]
 
     def note(self, result: StepRecord) -> None:
         """Take in how a step ended."""

@@ -176,7 +176,8 @@ class StepChanged:
 
 @dataclass(frozen=True, slots=True)
 class RunChanged:
-    """A run waits, is being cancelled, or goes on; then `process` is the one that carries it on."""
+    """A run waits, is being cancelled, or goes on. `process` is the one that carries it on now: {} for none at all,
+    None for the same as before."""
 
     run: str
     status: RunState
@@ -242,7 +243,8 @@ def apply_event(record: RunRecord, event: RunEvent) -> RunRecord:
         case RunStarted():
             return event.record
         case RunChanged() if not record.status.is_final:
-            return replace(record, status=event.status, process=event.process or record.process)
+            process = record.process if event.process is None else event.process
+            return replace(record, status=event.status, process=process)
         case StepStarted():
             step = record.step(event.step) or StepRecord(event.step)
             running = replace(step, state=StepState.RUNNING, attempts=event.attempt, started_at=event.at)

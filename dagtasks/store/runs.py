@@ -91,8 +91,8 @@ class RunStore:
 
     def is_abandoned(self, record: RunRecord) -> bool:
         """Whether the run has not ended, and the process that carried it on is gone."""
-        if record.status.is_final:
-            return False
+        if record.status.is_final or not record.process:
+            return not record.status.is_final
         try:
             silent_for = time.time() - self._journal(record.id).stat().st_mtime
         except FileNotFoundError:

@@ -1,0 +1,68 @@
+"""What a person sees of a run on a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MakeProject
+
+TEMPLATE = """\
+metadata: {name: t}
+steps:
+  - name: words
+    foreach: [1, 2]
+    container: {image: "alpine:3", command: "echo first of ${item}; sleep 0.4; printf 'last\\\\033[31m of ${item}\\\\n'"}
+  - name: bad
+    retry: {max_attempts: 2, delay: 10ms}
+    container: {image: "alpine:3", command: "echo try $DT_ATTEMPT; exit 3"}
+"""
+
+
+def on_terminal(root: Path, *arguments: str, **variables: str) -> str:
+    """What `dagtasks` prints to a terminal."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "DAGTASKS_ENGINE": "local", **variables}
+    command = [sys.executable, "-m", "dagtasks", "-C", str(root), *arguments]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        seen = b""
+        while True:
+            try:
+                seen += os.read(ours, 65536)
+            except OSError:  # the other side is closed
+                break
+        process.wait()
+    os.close(ours)
+    return seen.decode("utf-8", "replace")
+
+
+@pytest.fixture
+def root(project: MakeProject) -> Path:
+    return project({"templates/t.yaml": TEMPLATE}).root
+
+
+def test_steps_change_in_place(root: Path) -> None:
+    seen = on_terminal(root, "run", "--template", "t")
+    assert "\x1b[2K" in seen  # lines are written anew
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
+    assert re.search(r"words\[0\] \d\.\ds first of 1", plain)
+    assert r"\x1b[31m of" in plain  # what steps print cannot drive the terminal
+    assert "words[1]: ok" in plain
+    assert "bad (attempt 2)" in plain or "will be tried again" in plain
+    end = plain[plain.index("step bad: the command ended with exit code 3") :]
+    assert "try 2" in end
+    assert "try 1" not in end
+    assert "full log: dagtasks runs logs" in end
+
+
+def test_a_dumb_terminal_gets_plain_lines(root: Path) -> None:
+    seen = on_terminal(root, "run", "--template", "t", TERM="dumb", NO_COLOR="1")
+    assert "\x1b[2K" not in seen
+    assert "words[0] | first of 1" in seen

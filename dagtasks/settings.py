@@ -78,6 +78,15 @@ SETTINGS: tuple[Setting, ...] = (
         env="DAGTASKS_TIMEOUT",
     ),
     Setting(
+        "engine.privileged",
+        "boolean",
+        False,
+        "Whether steps may have all rights on the machine that runs them: `privileged` containers, scripts with "
+        "`runtime: host`.",
+        env="DAGTASKS_ENGINE_PRIVILEGED",
+        operator_only=True,
+    ),
+    Setting(
         "commit",
         "boolean",
         False,
@@ -134,6 +143,7 @@ class EngineSettings:
     host: str | None = None
     max_parallel: int = field(default_factory=lambda: os.cpu_count() or 1)
     timeout: float = 86400.0
+    privileged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +167,7 @@ def combine(layers: Sequence[Layer]) -> Settings:
         host=values["engine.host"],
         max_parallel=values["engine.max_parallel"] or os.cpu_count() or 1,
         timeout=parse_seconds(values["engine.timeout"]),
+        privileged=values["engine.privileged"],
     )
     secrets = _find_secrets(layers)
     resolved |= {f"{SECRETS}{name}": Resolved(str(source), source.layer) for name, source in secrets.items()}

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from dagtasks.engine.keeping import Artifact
 from dagtasks.language.evaluation import Functions
 from dagtasks.model.run import RunEvent, RunRecord, StepRecord
 from dagtasks.model.values import JSON, StepState
@@ -41,14 +42,6 @@ class Turn(Protocol):
     def leave(self) -> None:
         """Leave the line, or let the next one go on."""
         ...
-
-
-class Kept(NamedTuple):
-    """An artifact that was kept: its digest, its bytes and its files."""
-
-    digest: str
-    size: int
-    files: int
 
 
 class FreeTurn:
@@ -95,7 +88,8 @@ class Desk:
 
     `waits`: whether the run waits for approvals; else it ends as `waiting`, to be continued. `find_answer` takes run
     and step, `take_turn` the name of a concurrency group and how many may go on at once. `keep` takes a folder of
-    collected artifacts; `export` such a folder, what was asked for and the targets, and may raise `StepError`. `dice`
+    collected artifacts; `export` such a folder, what was asked for and the targets, and may raise `StepError`;
+    `has_artifact` says whether one is still there. `dice`
     gives numbers from 0 to 1. `beat` gives a sign of life of the run.
     """
 
@@ -110,7 +104,8 @@ class Desk:
     find_answer: Callable[[str, str], Answer | None] = lambda run, step: None
     find_record: Callable[[str], RunRecord | None] = lambda run: None
     take_turn: Callable[[str, int], Turn] = lambda group, limit: FreeTurn()
-    keep: Callable[[Path], Mapping[str, Kept]] = lambda folder: {}
-    export: Callable[[Path, Sequence[tuple[str, str]]], None] = lambda folder, pairs: None
+    keep: Callable[[Path], Mapping[str, Artifact]] = lambda folder: {}
+    export: Callable[[Path, Sequence[tuple[str, str]]], object] = lambda folder, pairs: None
+    has_artifact: Callable[[str], bool] = lambda digest: True
     beat: Callable[[str], None] = lambda run: None
     dice: Callable[[], float] = random.random

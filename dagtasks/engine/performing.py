@@ -12,8 +12,9 @@ from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from dagtasks.engine import http, results
-from dagtasks.engine.desk import Answer, Desk, Earlier, Kept
+from dagtasks.engine.desk import Answer, Desk, Earlier
 from dagtasks.engine.executor import Capture, Executor, StepError
+from dagtasks.engine.keeping import Artifact
 from dagtasks.engine.limits import Limits
 from dagtasks.engine.secrecy import Secrecy
 from dagtasks.language.functions import EvaluationError
@@ -520,6 +521,6 @@ def item_value(extra: Mapping[str, JSON]) -> JSON:
     return extra["item"] if "item" in extra else extra.get("matrix")
 
 
-def artifact_json(kept: Kept) -> dict[str, JSON]:
+def artifact_json(kept: Artifact) -> dict[str, JSON]:
     """What the record keeps of an artifact."""
     return {"digest": kept.digest, "size": kept.size, "files": kept.files}

@@ -400,11 +400,12 @@ class _Run:
         before = self.tools.desk.find_record(old.child) if old and old.child else None
         if before and self.earlier.continues and not before.status.is_final:
             record = replace(before, process=self.record.process)
-            return Job(plan, record, replace(make_earlier(before, plan), continues=True))
+            return Job(plan, record, replace(make_earlier(before, plan, self.tools.desk.has_artifact), continues=True))
         fresh = _child_record(plan, self.record, self.tools.desk)
         if before is None or self.earlier.continues:
             return Job(plan, fresh)
-        return Job(plan, replace(fresh, retry_of=before.id), make_earlier(before, plan))
+        earlier = make_earlier(before, plan, self.tools.desk.has_artifact)
+        return Job(plan, replace(fresh, retry_of=before.id), earlier)
 
     def judge(self, step: PlanStep, extra: Mapping[str, JSON], *, asks_condition: bool = True) -> StepRecord | None:
         """The result of a step that is not to run, or None when it is to run."""
@@ -503,8 +504,11 @@ class _Run:
         return asyncio.get_running_loop().time()
 
 
-def make_earlier(before: RunRecord, plan: Plan) -> Earlier:
-    """What can be taken from a run: of one that still waits all that has ended, else what succeeded and is whole."""
+def make_earlier(before: RunRecord, plan: Plan, has_artifact: Callable[[str], bool]) -> Earlier:
+    """What can be taken from a run: of one that still waits all that has ended, else what succeeded and is whole.
+
+    What is not whole: outputs that were cut or hidden, artifacts that are not here any more.
+    """
     ended = {step.name: step for step in before.steps if step.conclusion is not None}
     if not before.status.is_final:
         return Earlier(before.id, ended, {step.name: step for step in before.steps})
@@ -512,11 +516,20 @@ def make_earlier(before: RunRecord, plan: Plan) -> Earlier:
     whole = {
         name: step
         for name, step in ended.items()
-        if step.state is StepState.SUCCEEDED and not step.is_cut and name not in hidden
+        if step.state is StepState.SUCCEEDED
+        and not step.is_cut
+        and name not in hidden
+        and all(map(has_artifact, _artifacts_of(step)))
     }
     cleanup = {step.name for step in plan.finally_}
     results_ = {name: step for name, step in whole.items() if name not in cleanup}
     return Earlier(before.id, results_, {step.name: step for step in before.steps})
+
+
+def _artifacts_of(step: StepRecord) -> Iterator[str]:
+    for one in (step, *step.items):
+        artifacts: Mapping[str, Any] = one.artifacts
+        yield from (artifact["digest"] for artifact in artifacts.values())
 
 
 def _worst(ended: Iterable[StepRecord]) -> RunState | None:

@@ -76,21 +76,6 @@ STEP_KINDS: tuple[StepKind, ...] = ("container", "script", "api", "workflow", "a
 DEFAULT_SHELL = ("sh", "-ec")
 DEFAULT_INTERPRETER = ("sh", "-e")
 
-NOT_YET = {
-    "secrets",
-    "cache",
-    "artifacts",
-    "mounts",
-    "export",
-    "services",
-    "network",
-    "pull",
-    "privileged",
-    "runtime",
-    "auth",
-}
-"""Keys of the language that this version does not carry out; they are refused by name, never passed over."""
-
 TRANSLATIONS = {
     **dict.fromkeys(("needs", "depends", "dependencies", "runAfter"), "depends_on"),
     **dict.fromkeys(("when", "runIf", "preconditions"), "if"),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from dagtasks.model.template import StepKind
+from dagtasks.model.template import StepKind, with_defaults
 from dagtasks.model.values import JSON, StepState
 
 STEP_FOLDER = "/dagtasks"
@@ -171,6 +171,19 @@ def needs_engine(plan: Plan) -> bool:
     called: list[Any] = [template.data for template in plan.templates.values()]
     keys = {key for data in called for step in (*data["steps"], *(data.get("finally") or ())) for key in step}
     return not {"container", "script"}.isdisjoint(keys | {step.kind for step in plan.all_steps})
+
+
+def find_privileged(plan: Plan) -> list[str]:
+    """The steps of the plan, and of templates that it calls, that want the rights of the machine they run on."""
+    own = [step.name for step in plan.all_steps if step.inputs.get("privileged") or step.inputs.get("on_host")]
+    called: list[Any] = [with_defaults(dict(template.data)) for template in plan.templates.values()]
+    inner = [step for data in called for step in (*data["steps"], *(data.get("finally") or ()))]
+    return own + [step["name"] for step in inner if _is_privileged(step)]
+
+
+def _is_privileged(step: Mapping[str, Any]) -> bool:
+    runtime = (step.get("script") or {}).get("runtime")
+    return bool((step.get("container") or {}).get("privileged")) or runtime == "host"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from dagtasks.language.shell import bind
 from dagtasks.language.syntax import Expr, ExpressionError, Scalar, Splice, references
 from dagtasks.model.names import did_you_mean
 from dagtasks.model.summary import TemplateSummary
-from dagtasks.model.template import NOT_YET, STEP_KINDS, Approval, Step, Template, infer_type, with_defaults
+from dagtasks.model.template import STEP_KINDS, Approval, Step, Template, infer_type, with_defaults
 from dagtasks.model.values import WorkflowType
 from dagtasks.planning import graph
 from dagtasks.planning.forms import check_forms
@@ -27,8 +27,6 @@ from dagtasks.planning.reading import Reading, read_template
 from dagtasks.planning.steps import Role, Spot, edges, expressions_in, parse_spot, spots_of, texts_of
 
 CODES = {
-    "DT321": "A part of the template language that this version does not carry out yet. It is refused, so that no "
-    "template runs without what it asks for.",
     "DT322": "The template's `type` does not fit the kinds of its steps. Leave `type` out, or use steps of its kind.",
     "DT323": "Two steps have the same name. Names are unique, because `steps.<name>` reads a step's results.",
     "DT324": "`depends_on` names a step that the template does not have, or that runs after all others.",
@@ -44,7 +42,6 @@ def check_template(path: str, data: Mapping[str, Any]) -> tuple[TemplateSummary 
     findings = list(reading.findings)
     if reading.template is not None:
         findings += _check_template(reading, reading.template)
-    findings += _find_not_yet(data)
     broken = any(finding.severity == "error" for finding in findings) or reading.template is None
     return None if broken or reading.template is None else summarise(path, reading.template), findings
 
@@ -96,35 +93,6 @@ def summarise(path: str, template: Template) -> TemplateSummary:
             step.workflow.template: place for place, step in reversed([*enumerate(template.steps)]) if step.workflow
         },
     )
-
-
-def _find_not_yet(data: Mapping[str, Any]) -> Iterator[Finding]:
-    """The keys of the language that are given and not carried out."""
-    for loc in _keys_in(data):
-        if loc[-1] in NOT_YET:
-            message, hint = f"`{loc[-1]}` is not carried out by this version", "take it out for now"
-            yield Finding(loc, "DT321", message, hint, on_key=True)
-
-
-def _keys_in(data: Mapping[str, Any]) -> Iterator[Loc]:
-    """The keys at the top, of parameters, of steps and of the kinds of steps."""
-    yield from ((key,) for key in data)
-    yield from (("parameters", *loc) for loc in _keys_below(data.get("parameters"), ("*",)))
-    for part in ("steps", "finally"):
-        steps = data.get(part)
-        for place, step in enumerate(steps if isinstance(steps, list) else ()):
-            yield from ((part, place, *loc) for loc in _keys_below(step, ()))
-            yield from ((part, place, *loc) for kind in STEP_KINDS for loc in _keys_below(step, (kind,)))
-
-
-def _keys_below(value: Any, path: Loc) -> Iterator[Loc]:
-    if not isinstance(value, Mapping):
-        return
-    if not path:
-        yield from ((key,) for key in value)
-        return
-    for name in value if path[0] == "*" else [key for key in path[:1] if key in value]:
-        yield from ((name, *loc) for loc in _keys_below(value[name], path[1:]))
 
 
 # -- steps ----------------------------------------------------------------------------------------------------------

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
+from pathlib import Path
 
 from dagtasks.engine.desk import Answer, Desk, Earlier
 from dagtasks.engine.executor import make_executor
+from dagtasks.engine.keeping import export_files, keep_artifacts
 from dagtasks.engine.logs import LogWriter
 from dagtasks.engine.scheduler import Job, make_earlier, run_plan
-from dagtasks.errors import NotFound
+from dagtasks.engine.secrets import read_secrets
+from dagtasks.errors import Conflict, NotFound
+from dagtasks.language.functions import EvaluationError
 from dagtasks.model.run import RunEvent, RunRecord, StepRecord
-from dagtasks.planning.plan import Places, Plan
+from dagtasks.planning.plan import Places, Plan, find_privileged
 from dagtasks.planning.sources import to_sources
 from dagtasks.service.writeback import WriteBack
 from dagtasks.store.layout import TASKS
@@ -49,23 +54,38 @@ def execute(
 
 def go_on(project: Project, record: RunRecord, plan: Plan, doing: Doing, *, cancel: bool = False) -> RunRecord:
     """Go on with a run that waits and has no process any more; with `cancel` only with what `finally` says."""
-    earlier = replace(make_earlier(record, plan), continues=True, is_cancelled=cancel)
+    earlier = replace(find_earlier(project, record, plan), continues=True, is_cancelled=cancel)
     mine = replace(record, process=this_process())
     return carry_out(project.with_settings(engine__name=record.engine), Job(plan, mine, earlier), doing)[0]
+
+
+def find_earlier(project: Project, record: RunRecord, plan: Plan) -> Earlier:
+    """What can be taken over from the run."""
+    return make_earlier(record, plan, make_desk(project).has_artifact)
 
 
 def carry_out(project: Project, job: Job, doing: Doing) -> tuple[RunRecord, list[str]]:
     """Run the job with the engine of the settings."""
     runs, settings = project.runs, project.settings
+    _refuse_privileged(project, job.plan)
+    values = read_secrets(settings, job.plan.secrets, {**project.env_file(), **os.environ})
     executor = make_executor(settings.engine)
     source = json.dumps(to_sources(job.plan), ensure_ascii=False, sort_keys=True).encode()
     with runs.record(job.record.id, sources(job.plan), source) as recorder:
         listeners: tuple[Listener, ...] = (recorder, LogWriter(runs.log_path))
         writer = WriteBack(project, job.plan, job.record) if job.plan.task and job.plan.updates else None
         listeners += (*([writer] if writer else ()), *doing.listeners)
-        desk = replace(make_desk(project), listeners=listeners, waits=doing.waits)
+        desk = replace(make_desk(project), listeners=listeners, secrets=values, waits=doing.waits)
         done = run_plan(job, executor, settings.engine, desk)
     return done, [*([executor.note] if executor.note else ()), *(writer.notes if writer else ())]
+
+
+def _refuse_privileged(project: Project, plan: Plan) -> None:
+    """Raise `Conflict` when steps want all rights, and the operator of this machine does not allow that."""
+    names = find_privileged(plan)
+    if names and not project.settings.engine.privileged:
+        message = f"{', '.join(names)} would have all rights on the machine that runs them"
+        raise Conflict(message, hint="to allow that here, set engine.privileged (DAGTASKS_ENGINE_PRIVILEGED=true)")
 
 
 def make_desk(project: Project) -> Desk:
@@ -82,6 +102,10 @@ def make_desk(project: Project) -> Desk:
         except NotFound:
             return None
 
+    def export(folder: Path, pairs: Sequence[tuple[str, str]]) -> None:
+        with project.lock("export files of a step"):
+            export_files(folder, pairs, project.root)
+
     return Desk(
         listeners=(),
         now=lambda: datetime.now(UTC),
@@ -90,9 +114,28 @@ def make_desk(project: Project) -> Desk:
         places=Places(str(project.root), str(state / "artifacts"), str(state / "caches")),
         find_answer=find_answer,
         find_record=find_record,
+        functions={"hash_files": lambda *patterns: hash_files(project.root, patterns)},
+        keep=lambda folder: keep_artifacts(folder, state / "artifacts"),
+        export=export,
+        has_artifact=lambda digest: (state / "artifacts" / digest).is_dir(),
         take_turn=lambda group, limit: take_turn(state / "turns", group, limit),
         beat=runs.beat,
     )
+
+
+def hash_files(root: Path, patterns: Sequence[str]) -> str:
+    """A digest of the files of the repository that the patterns mean: their paths and contents, sorted.
+
+    Raises `EvaluationError` for patterns that lead out of the repository or mean no file.
+    """
+    if any(pattern.startswith("/") or ".." in pattern.split("/") for pattern in patterns):
+        raise EvaluationError("hash_files() takes paths in the repository, without ..")
+    found = {path for pattern in patterns for path in root.glob(pattern) if path.is_file() and not path.is_symlink()}
+    inside = sorted(path.relative_to(root).as_posix() for path in found if ".git" not in path.relative_to(root).parts)
+    if not inside:
+        raise EvaluationError(f"hash_files(): there is no file {', '.join(patterns)}")
+    facts = (f"{path}\0{sha256((root / path).read_bytes()).hexdigest()}\n" for path in inside)
+    return sha256("".join(facts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def begin_record(project: Project, plan: Plan, engine: str) -> RunRecord:

@@ -122,16 +122,16 @@ def retry(project: Project, run: str, again: Again, doing: Doing) -> RunRecord:
     if again.from_step and again.from_step not in {step.name for step in plan.all_steps}:
         hint = choose_from(again.from_step, [step.name for step in plan.all_steps])
         raise NotFound(f"the template has no step {again.from_step!r}", hint=hint)
-    return execute(project, plan, doing, earlier=_earlier(record, plan, again))[0]
+    return execute(project, plan, doing, earlier=_earlier(project, record, plan, again))[0]
 
 
-def _earlier(record: RunRecord, plan: Plan, again: Again) -> Any:
+def _earlier(project: Project, record: RunRecord, plan: Plan, again: Again) -> Any:
     from dagtasks.engine.desk import Earlier
-    from dagtasks.engine.scheduler import make_earlier
+    from dagtasks.service.execution import find_earlier
 
     if again.everything:
         return Earlier(record.id)
-    made = make_earlier(record, plan)
+    made = find_earlier(project, record, plan)
     without = {again.from_step}
     return replace(
         made,
@@ -327,8 +327,10 @@ def prune(project: Project, age: str, *, dry_run: bool) -> list[str]:
         for record in project.runs.local()
         if record.status.is_final and datetime.fromisoformat(record.started_at).timestamp() < before
     ]
-    for run in old if not dry_run else ():
-        project.runs.forget(run)
+    if not dry_run:
+        for run in old:
+            project.runs.forget(run)
+        project.runs.forget_artifacts()
     return old
 
 

@@ -119,6 +119,14 @@ class RunStore:
         """Remove journal and logs of a run from this clone; its record on the ref stays."""
         shutil.rmtree(self.path(run))
 
+    def forget_artifacts(self) -> None:
+        """Remove the artifacts that no run of this clone has any more."""
+        store = self._git.state_dir / "artifacts"
+        kept = {artifact["digest"] for record in self.local() for part in record.parts for artifact in _artifacts(part)}
+        for folder in store.iterdir() if store.is_dir() else ():
+            if folder.name not in kept:
+                shutil.rmtree(folder)
+
     def local(self) -> list[RunRecord]:
         """The records of the runs that have a journal in this clone, newest first."""
         return [self._read_local(run) for run in sorted(self._local_ids(), reverse=True)]
@@ -376,6 +384,10 @@ def is_parked(record: RunRecord) -> bool:
         part.state is StepState.WAITING and part.error and part.error.code == "approval" for part in record.parts
     )
     return record.status is RunState.WAITING and waits
+
+
+def _artifacts(step: StepRecord) -> Iterator[Any]:
+    yield from step.artifacts.values()
 
 
 def _shorten_step(step: StepRecord) -> StepRecord:

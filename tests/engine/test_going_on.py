@@ -31,7 +31,7 @@ def states(ran: Ran) -> dict[str, str]:
 
 def go_on(engine: Engine, case: dict[str, Any], before: RunRecord, **options: Any) -> Ran:
     plan = plan_of(case)
-    earlier = replace(make_earlier(before, plan), continues=True)
+    earlier = replace(make_earlier(before, plan, lambda digest: True), continues=True)
     return engine.perform(case, earlier=earlier, record=before, **options)
 
 
@@ -167,7 +167,7 @@ def test_a_run_that_waited_can_be_cancelled(local: Engine) -> None:
     }
     parked = local.perform(case, waits=False)
     plan = plan_of(case)
-    earlier = replace(make_earlier(parked.record, plan), continues=True, is_cancelled=True)
+    earlier = replace(make_earlier(parked.record, plan, lambda digest: True), continues=True, is_cancelled=True)
     ran = local.perform(case, earlier=earlier, record=parked.record)
     assert ran.record.status == "cancelled"
     assert states(ran) == {"ok": "omitted", "after": "omitted", "end": "succeeded"}
@@ -179,7 +179,7 @@ def test_a_run_that_waited_can_be_cancelled(local: Engine) -> None:
 
 def retry(engine: Engine, case: dict[str, Any], before: Ran, **changes: Any) -> Ran:
     plan = plan_of(case)
-    earlier = replace(make_earlier(before.record, plan), **changes)
+    earlier = replace(make_earlier(before.record, plan, lambda digest: True), **changes)
     return engine.perform(case, earlier=earlier, find_record=lambda run: before.whole(run))
 
 
@@ -329,3 +329,69 @@ def test_a_step_that_waits_for_its_turn_holds_no_place(local: Engine) -> None:
     case = {"template": {"max_parallel": 1, "steps": steps}}
     ran = local.perform(case, take_turn=lambda name, limit: line, listeners=(free,))
     assert (ran.record.status, started(ran)) == ("succeeded", ["works", "waits"])
+
+
+# -- secrets --------------------------------------------------------------------------------------------------------
+
+
+def test_secrets_are_masked_in_all_that_is_told(local: Engine) -> None:
+    command = "echo begin-$TOKEN-end; echo $TOKEN | base64 >&2; exit 3"
+    step = container("a", command, env={"TOKEN": "${secrets.TOKEN}"})
+    case = {"template": {"secrets": ["TOKEN"], "steps": [step]}}
+    ran = local.perform(case, secrets={"TOKEN": "correct-horse"})
+    assert ran.step("a").output == "begin-***-end"
+    told = repr(ran.events) + repr(ran.record)
+    assert "correct-horse" not in told
+    assert "Y29ycmVjdC1ob3JzZ" not in told
+
+
+def test_an_output_that_is_read_must_hold_no_secret(local: Engine) -> None:
+    steps = [container("a", "echo $TOKEN", env={"TOKEN": "${secrets.TOKEN}"}), container("b", "echo ${steps.a.output}")]
+    ran = local.perform({"template": {"secrets": ["TOKEN"], "steps": steps}}, secrets={"TOKEN": "correct-horse"})
+    error = ran.step("a").error
+    assert (ran.step("a").state, error and error.code) == ("errored", "secret_in_output")
+    assert "correct-horse" not in repr(ran.events)
+
+
+def test_a_sensitive_output_is_read_and_masked(local: Engine) -> None:
+    first = container("a", "echo made-up-token", outputs={"token": {"sensitive": True}})
+    steps = [
+        first,
+        container("b", "test ${steps.a.outputs.token} = made-up-token && echo got ${steps.a.outputs.token}"),
+    ]
+    ran = local.perform({"template": {"steps": steps}})
+    assert ran.record.status == "succeeded"
+    assert ran.step("b").output == "got ***"
+    assert ran.step("a").outputs == {"token": "***"}
+    case = {"template": {"steps": steps}}
+    assert started(retry(local, case, ran)) == ["a", "b"]  # what was hidden cannot be taken over
+
+
+def test_a_sensitive_parameter_is_hidden(local: Engine) -> None:
+    template = {
+        "parameters": {"token": {"type": "string", "sensitive": True}, "open": {"type": "string", "default": "x"}},
+        "steps": [container("a", "echo $T", env={"T": "${token}"})],
+    }
+    case = {"template": template, "parameters": {"token": "correct-horse"}}
+    assert plan_of(case).parameters == {"token": "***", "open": "x"}
+    ran = local.perform(case)
+    assert ran.step("a").output == "***"
+    assert "correct-horse" not in repr(ran.events)
+
+
+def test_a_child_gets_only_the_secrets_that_are_handed_down(local: Engine) -> None:
+    inner = {
+        "secrets": ["TOKEN"],
+        "steps": [container("say", 'test -n "$T" && echo yes', env={"T": "${secrets.TOKEN}"})],
+    }
+    call: dict[str, Any] = {"name": "call", "workflow": {"template": "inner", "secrets": ["TOKEN"]}}
+    case = {"templates": {"inner": inner}, "template": {"secrets": ["TOKEN"], "steps": [call]}}
+    assert local.perform(case, secrets={"TOKEN": "correct-horse"}).record.status == "succeeded"
+    call["workflow"]["secrets"] = []
+    ran = local.perform(case, secrets={"TOKEN": "correct-horse"})
+    error = ran.step("call").error
+    assert error
+    assert (error.code, error.message) == (
+        "secret_missing",
+        "the template wants TOKEN, which was not handed down to it",
+    )

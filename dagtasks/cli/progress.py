@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -67,15 +65,6 @@ def seconds(duration: float | None) -> str:
         return f"{duration:.1f}s"
     minutes, rest = divmod(round(duration), 60)
     return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
-
-
-def watch(*, as_json: bool) -> AbstractContextManager[Callable[[RunEvent], None]]:
-    """A listener that shows a run: in place on a terminal, else line by line, or as JSON."""
-    if as_json or not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb":
-        return Progress(as_json=as_json)
-    from dagtasks.cli.live import LiveProgress
-
-    return LiveProgress()
 
 
 class Progress:

@@ -9,8 +9,9 @@ import click
 
 from dagtasks.cli import complete
 from dagtasks.cli.app import App, F, json_option
+from dagtasks.cli.listening import show_run
 from dagtasks.cli.output import note, show
-from dagtasks.cli.progress import exit_code, plan_text, summary, watch
+from dagtasks.cli.progress import exit_code, plan_text, summary
 from dagtasks.service import runs
 
 
@@ -60,7 +61,7 @@ def run(
     selection = runs.Selection(**chosen, ignore_dependencies=ignore_dependencies)
     if dry_run:
         return _show_plan(runs.make_plan(project, selection), as_json=as_json)
-    with watch(as_json=as_json) as progress:
+    with show_run(as_json=as_json) as progress:
         record, notes = runs.run(project, selection, [progress], waits=not no_wait)
     for text in notes:
         note(f"note: {text}")

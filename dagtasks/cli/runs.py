@@ -10,8 +10,9 @@ import click
 
 from dagtasks.cli.app import App, json_option, yes_option
 from dagtasks.cli.lazy import Group
+from dagtasks.cli.listening import show_run
 from dagtasks.cli.output import printable, show, table
-from dagtasks.cli.progress import EXIT_CODES, exit_code, seconds, summary, watch
+from dagtasks.cli.progress import EXIT_CODES, exit_code, seconds, summary
 from dagtasks.cli.writing import confirm
 from dagtasks.errors import InvalidInput
 from dagtasks.model.run import RunRecord
@@ -160,7 +161,7 @@ def approve(
 def _carry_out(project: Project, work: Callable[[Doing], RunRecord], *, as_json: bool, no_wait: bool = True) -> int:
     from dagtasks.service.execution import Doing
 
-    with watch(as_json=as_json) as progress:
+    with show_run(as_json=as_json) as progress:
         record = work(Doing((progress,), waits=not no_wait))
     show("run", record.to_json(), summary(project.runs, record), as_json=as_json)
     return exit_code(record) if record.status is not RunState.RUNNING else 0

@@ -48,7 +48,8 @@ class Run:
         template = {"secrets": ["TOKEN"], "steps": list(steps), **options.pop("template", {})}
         logs = LogWriter(self.place, now=lambda: datetime(2026, 11, 25, tzinfo=UTC))
         case = {"template": template, **options.pop("case", {})}
-        self.ran: Ran = local.perform(case, listeners=(logs,), secrets={"TOKEN": CANARY}, **options)
+        options = {"secrets": {"TOKEN": CANARY}, **options}
+        self.ran: Ran = local.perform(case, listeners=(logs,), **options)
 
     def place(self, run: str, step: str, attempt: int) -> Path:
         return self.folder / f"{step}.{attempt}"
@@ -94,6 +95,23 @@ def test_what_a_process_prints_until_its_time_is_over(local: Engine, tmp_path: P
     )
     run = Run(local, tmp_path, step)
     assert run.ran.step("a").state == "timed_out"
+    assert run.finds == []
+
+
+def test_what_was_held_back_comes_at_the_end(local: Engine, tmp_path: Path) -> None:
+    half = CANARY[:15]
+    run = Run(local, tmp_path, {"name": "a", "container": {"image": "alpine", "command": ["printf", "%s", half]}})
+    assert run.log("a") == run.ran.step("a").output == half
+
+
+def named(value: str) -> dict[str, Any]:
+    """That the run has a parameter of that value, which nobody said to be secret."""
+    return {"template": {"parameters": {"name": {"type": "string"}}}, "case": {"parameters": {"name": value}}}
+
+
+def test_what_an_error_says(local: Engine, tmp_path: Path) -> None:
+    run = Run(local, tmp_path, {"name": "a", "container": {"image": "alpine", "command": ["${name}"]}}, **named(CANARY))
+    assert "***" in run.ran.step("a").error.message  # type: ignore[union-attr]
     assert run.finds == []
 
 
@@ -202,6 +220,15 @@ def test_sensitive_outputs_of_items(local: Engine, tmp_path: Path) -> None:
     assert dict(made.outputs) == {"token": "***", "pin": "***"}
     assert [dict(item.outputs) for item in made.items] == [{"token": "***", "pin": "***"}] * 2
     assert find_canaries(run.everything, canary=FRESH) == []
+    assert b"4711" not in run.everything
+
+
+def test_a_sensitive_output_of_a_run_without_secrets(local: Engine, tmp_path: Path) -> None:
+    step = making(pin={"from": "stderr", "select": "pin"})
+    step["script"]["source"] = MAKE.replace("print(", "import sys; print(file=sys.stderr, *[").replace("}))", "})])")
+    run = Run(local, tmp_path, step, secrets={}, template={"secrets": []})
+    made = run.ran.step("make")
+    assert (made.state, dict(made.outputs), made.output, made.stderr) == ("succeeded", {"pin": "***"}, "", None)
     assert b"4711" not in run.everything
 
 

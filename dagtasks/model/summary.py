@@ -83,10 +83,51 @@ class TaskSummary(NamedTuple):
     description_digest: str = ""
 
 
+class CallSummary(NamedTuple):
+    """A step that calls another template. `template` is the reference as it is written, `place` the step's position.
+
+    `given` are values for its parameters as the file has them; `kinds` those of values that hold expressions;
+    `sensitive` the parameters that get something secret; `secrets` what is handed down. `times` says how often it is
+    called at least. `is_looped`: its outputs are lists.
+    """
+
+    part: str
+    place: int
+    step: str
+    template: str
+    given: Mapping[str, JSON] = {}
+    kinds: Mapping[str, str] = {}
+    sensitive: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    times: int = 1
+    is_looped: bool = False
+
+
+class TextSummary(NamedTuple):
+    """A text of a template that needs something of another file: its place, and whether it is a condition."""
+
+    loc: tuple[str | int, ...]
+    text: str
+    is_condition: bool = False
+
+
+class ReadSummary(NamedTuple):
+    """Something of the task, its project or its phase that a template needs to be there, and where it reads it.
+
+    `parameter`: it is needed only where that parameter is not given.
+    """
+
+    path: tuple[str, ...]
+    loc: tuple[str | int, ...]
+    offset: int
+    parameter: str | None = None
+
+
 class TemplateSummary(NamedTuple):
     """A workflow template: `name` is what bindings call it; `parameters` are the specs of its file, by name.
 
-    `calls` holds what its steps call, as it is written there, each with the position of the first such step.
+    `outputs` are the kinds of what it gives. `calls` are the steps that call others, and `texts` those that read what
+    such steps give.
     """
 
     name: str
@@ -97,7 +138,12 @@ class TemplateSummary(NamedTuple):
     category: str | None = None
     tags: tuple[str, ...] = ()
     parameters: Mapping[str, Mapping[str, JSON]] = {}
-    calls: Mapping[str, int] = {}
+    secrets: tuple[str, ...] = ()
+    outputs: Mapping[str, str] = {}
+    steps: tuple[str, ...] = ()
+    calls: tuple[CallSummary, ...] = ()
+    texts: tuple[TextSummary, ...] = ()
+    reads: tuple[ReadSummary, ...] = ()
 
 
 class BrokenFile(NamedTuple):

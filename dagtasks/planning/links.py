@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
 from itertools import groupby
 from typing import NamedTuple
 
-from dagtasks.errors import Finding, Loc, Problem, Severity
+from dagtasks.errors import Finding, Problem, Severity
 from dagtasks.model.names import did_you_mean
 from dagtasks.model.summary import BindingSummary, TaskSummary, TemplateSummary
-from dagtasks.model.values import JSON, Status
+from dagtasks.model.values import Status
 from dagtasks.planning import graph
+from dagtasks.planning.calls import check_calls, check_value, required_of
 from dagtasks.planning.index import Index, Row
-from dagtasks.planning.references import ReferenceFault, find_called
 
 CODES = {
     "DT201": "A folder below `tasks/` has no `project.yaml`. Create one (`dagtasks project create`).",
@@ -25,13 +24,13 @@ CODES = {
     "DT206": "A workflow or a step names a template that does not exist, or not in the version that is asked for. "
     "Correct the name or the version, or write the template.",
     "DT207": "A task is in progress or completed although a task that it depends on is still open.",
-    "DT209": "Templates call one another in a circle, so none of them could ever end. Take one of the calls out.",
-    "DT208": "A workflow gives a template a parameter that it does not declare, or leaves out a required one.",
+    "DT208": "A workflow or a step gives a template a parameter that it does not declare, or a value that does not "
+    "fit, or leaves out a required one.",
 }
 
 
 HINTED_TASKS = 20
-_OF_TEMPLATES = frozenset({"DT206", "DT208", "DT209"})
+_OF_TEMPLATES = frozenset({"DT206", "DT208", "DT209", "DT212", "DT213", "DT214"})
 _WORD = re.compile(r"[\w-]+")
 
 
@@ -50,11 +49,8 @@ def check_links(index: Index, duplicates: Mapping[str, list[str]]) -> Iterator[L
     yield from _check_duplicates(duplicates)
     yield from check_tasks(index, index.tasks.values())
     yield from _check_cycles(index)
-    broken = _broken_names(index)
-    for template in index.templates.values():
-        for finding in _check_calls(index, template, broken):
-            yield LinkFinding(template.path, finding)
-    yield from _check_call_cycles(index)
+    for path, finding in check_calls(index, _broken_names(index)):
+        yield LinkFinding(path, finding)
 
 
 def check_tasks(index: Index, tasks: Iterable[TaskSummary]) -> Iterator[LinkFinding]:
@@ -123,7 +119,7 @@ def _check_binding(index: Index, binding: BindingSummary, broken: set[str]) -> I
         return
     for name, value in binding.parameters.items():
         if name in template.parameters:
-            yield from _check_value(template, name, value, (*at, "parameters", name))
+            yield from check_value(template.parameters[name], value, (*at, "parameters", name), name)
         else:
             hint = did_you_mean(name, template.parameters) or f"it has: {', '.join(template.parameters) or 'none'}"
             message = f"template {template.name} has no parameter {name!r}"
@@ -131,20 +127,8 @@ def _check_binding(index: Index, binding: BindingSummary, broken: set[str]) -> I
     yield from _check_required(binding, template)
 
 
-def _check_value(template: TemplateSummary, name: str, value: JSON, loc: Loc) -> Iterator[Finding]:
-    # A large import for the few bindings that give parameters, at the start of every command that follows an edit.
-    from dagtasks.language.parameters import check_value
-    from dagtasks.model.parameter import ParameterSpec
-
-    if value is not None:
-        spec = ParameterSpec.model_validate(template.parameters[name])
-        yield from (finding._replace(code="DT208") for finding in check_value(spec, value, loc, f"`{name}`"))
-
-
 def _check_required(binding: BindingSummary, template: TemplateSummary) -> Iterator[Finding]:
-    specs = template.parameters.items()
-    required = [name for name, spec in specs if spec.get("required") and spec.get("default") is None]
-    missing = [name for name in required if binding.parameters.get(name) is None]
+    missing = [name for name in required_of(template) if binding.parameters.get(name) is None]
     if missing:
         message = f"template {template.name} needs {', '.join(missing)}"
         hint = "give it here, or with --param when you run it"
@@ -157,35 +141,6 @@ def _check_cycles(index: Index) -> Iterator[LinkFinding]:
         place = task.depends_on.index(cycle[1] if len(cycle) > 1 else cycle[0])
         message = f"tasks depend on one another in a circle: {' -> '.join([*cycle, cycle[0]])}"
         yield LinkFinding(task.path, Finding(("depends_on", place), "DT204", message, "remove one of these edges"))
-
-
-def _check_calls(index: Index, template: TemplateSummary, broken: set[str]) -> Iterator[Finding]:
-    for text, place in template.calls.items():
-        try:
-            find_called(text, index.templates)
-        except ReferenceFault as fault:
-            if not {text, text.partition("@")[0]} & broken:
-                yield Finding(_call_loc(place), "DT206", fault.message, fault.hint)
-
-
-def _check_call_cycles(index: Index) -> Iterator[LinkFinding]:
-    called = {name: dict(_called(index, template)) for name, template in index.templates.items()}
-    for cycle in graph.find_cycles(called):
-        template = index.templates[cycle[0]]
-        message = f"templates call one another in a circle: {' -> '.join([*cycle, cycle[0]])}"
-        loc = _call_loc(called[template.name][[*cycle, cycle[0]][1]])
-        yield LinkFinding(template.path, Finding(loc, "DT209", message, "take one of these calls out"))
-
-
-def _called(index: Index, template: TemplateSummary) -> Iterator[tuple[str, int]]:
-    """The names of the templates that the template calls, each with the first step that does."""
-    for text, place in reversed([*template.calls.items()]):
-        with suppress(ReferenceFault):
-            yield find_called(text, index.templates).name, place
-
-
-def _call_loc(place: int) -> Loc:
-    return "steps", place, "workflow", "template"
 
 
 def comes_from(problem: Problem, changed: Collection[str]) -> bool:

@@ -10,7 +10,7 @@ from dagtasks.errors import Finding, Loc, Severity
 from dagtasks.language.checking import Names, check_condition, check_scalar
 from dagtasks.language.expressions import parse_scalar
 from dagtasks.language.functions import TEXT_HINTS, fits
-from dagtasks.language.kinds import ANY, Kind, describe, kind_of
+from dagtasks.language.kinds import describe
 from dagtasks.language.parameters import check_specs
 from dagtasks.language.shell import bind
 from dagtasks.language.syntax import Expr, ExpressionError, Scalar, Splice, references
@@ -25,6 +25,7 @@ from dagtasks.planning.names import Scopes, StepScope, takes_secrets
 from dagtasks.planning.names import names_of as names_of
 from dagtasks.planning.reading import Reading, read_template
 from dagtasks.planning.steps import Role, Spot, edges, expressions_in, parse_spot, spots_of, texts_of
+from dagtasks.planning.summaries import kind_of_value, places_of, summarise
 
 CODES = {
     "DT322": "The template's `type` does not fit the kinds of its steps. Leave `type` out, or use steps of its kind.",
@@ -42,8 +43,9 @@ def check_template(path: str, data: Mapping[str, Any]) -> tuple[TemplateSummary 
     findings = list(reading.findings)
     if reading.template is not None:
         findings += _check_template(reading, reading.template)
-    broken = any(finding.severity == "error" for finding in findings) or reading.template is None
-    return None if broken or reading.template is None else summarise(path, reading.template), findings
+    if reading.template is None or any(finding.severity is Severity.ERROR for finding in findings):
+        return None, findings
+    return summarise(path, reading.template, with_defaults(reading.data)), findings
 
 
 def _check_template(reading: Reading, template: Template) -> Iterator[Finding]:
@@ -73,26 +75,6 @@ def _has(value: Any, path: Sequence[Any]) -> bool:
             return False
         value = value[name]
     return True
-
-
-def summarise(path: str, template: Template) -> TemplateSummary:
-    """The row of a template."""
-    about = template.metadata
-    return TemplateSummary(
-        name=about.name,
-        path=path,
-        type=template.workflow_type,
-        version=about.version,
-        description=about.description,
-        category=about.category,
-        tags=tuple(about.tags),
-        parameters={
-            name: spec.model_dump(mode="json", exclude_unset=True) for name, spec in template.parameters.items()
-        },
-        calls={
-            step.workflow.template: place for place, step in reversed([*enumerate(template.steps)]) if step.workflow
-        },
-    )
 
 
 # -- steps ----------------------------------------------------------------------------------------------------------
@@ -358,18 +340,3 @@ def _is_artifact(text: str) -> bool:
         return True  # it is told elsewhere
     paths = [path for path, _ in references(hole.expr)] if hole else []
     return any(path[0] == "steps" and path[2:3] == ("artifacts",) for path in paths)
-
-
-def kind_of_value(value: Any, names: Names) -> Kind:
-    """What is known of a value with `${...}` in it."""
-    if not isinstance(value, str):
-        return kind_of(value)
-    with suppress(ExpressionError):
-        return check_scalar(parse_scalar(value), names).kind
-    return ANY
-
-
-def places_of(template: Template) -> Iterator[tuple[Loc, Step]]:
-    """All steps, each with its place."""
-    yield from ((("steps", place), step) for place, step in enumerate(template.steps))
-    yield from ((("finally", place), step) for place, step in enumerate(template.finally_))

@@ -13,10 +13,13 @@ from dagtasks.errors import Problem, Severity
 from dagtasks.model.summary import (
     BindingSummary,
     BrokenFile,
+    CallSummary,
     PhaseSummary,
     ProjectSummary,
+    ReadSummary,
     TaskSummary,
     TemplateSummary,
+    TextSummary,
 )
 from dagtasks.model.values import Ambiguous, Priority, Status
 from dagtasks.planning.index import Row
@@ -25,7 +28,7 @@ Key = tuple[int, int, int, int]
 """A file's size, mtime and ctime in nanoseconds, and inode: while all four stay, so do its bytes."""
 
 _KINDS: tuple[type[Row], ...] = (ProjectSummary, PhaseSummary, TaskSummary, TemplateSummary, BrokenFile)
-_TASK = _KINDS.index(TaskSummary)
+_TASK, _TEMPLATE = _KINDS.index(TaskSummary), _KINDS.index(TemplateSummary)
 _STATUSES: Mapping[str, Status] = {status.value: status for status in Status}
 _PRIORITIES: Mapping[str, Priority] = {priority.value: priority for priority in Priority}
 
@@ -90,7 +93,19 @@ def unpack_row(packed: Packed) -> Any:
     kind, is_marked, values = packed
     if is_marked:
         values = unpack(values)
-    return _task(values) if kind == _TASK else _KINDS[kind](*values)
+    if kind == _TASK:
+        return _task(values)
+    return _template(values) if kind == _TEMPLATE else _KINDS[kind](*values)
+
+
+def _template(values: Packed) -> TemplateSummary:
+    *plain, calls, texts, reads = values
+    lists = (
+        tuple([CallSummary(*call) for call in calls]),
+        tuple([TextSummary(*text) for text in texts]),
+        tuple([ReadSummary(*read) for read in reads]),
+    )
+    return TemplateSummary._make([*plain, *lists])
 
 
 def _task(values: Packed) -> TaskSummary:

@@ -19,7 +19,7 @@ LEVELS = {"": "error", "warning: ": "warning", "note: ": "note"}
 
 
 def problems(text: str) -> list[str]:
-    """What is found in the template, but for what this version does not carry out yet."""
+    """What is found in the template."""
     document = parse_document(text.encode(), "t.yaml")
     assert document.data is not None, document.problems
     found = sorted(document.problems_for(check_template("t.yaml", document.data)[1]))

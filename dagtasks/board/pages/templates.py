@@ -102,7 +102,7 @@ def _template_body(press: Press, row: TemplateSummary) -> str:
         steps=[*_steps(data.get("steps")), *_steps(data.get("finally"), "in the end")],
         outputs=list(_map(data.get("outputs")).items()),
         settings=[(key, data[key]) for key in _SETTINGS if data.get(key) is not None],
-        calls=[CallView(text, _called_uri(text, known)) for text in row.calls],
+        calls=[CallView(text, _called_uri(text, known)) for text in dict.fromkeys(call.template for call in row.calls)],
         used=used[:USED],
         total_used=len(used),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
@@ -73,6 +72,8 @@ def _annotation(problem: Problem) -> str:
 @click.argument("kind", metavar="task|project|phase|template|settings")
 def schema(kind: str) -> int:
     """Print the JSON Schema (2020-12) of a kind of file, for editors."""
+    import json
+
     click.echo(json.dumps(checks.make_schema(kind), indent=2, ensure_ascii=False))
     return 0
 
@@ -82,11 +83,13 @@ def schema(kind: str) -> int:
 @click.pass_obj
 def doctor(app: App, /, *, as_json: bool) -> int:
     """Say what works on this machine and in this repository, and what to do about the rest."""
+    from dagtasks.service.doctor import doctor as examine
+
     try:
         project = app.project()
     except ProjectNotFound:
         project = None
-    found = checks.doctor(project)
+    found = examine(project)
     text = table(
         ("CHECK", "STATE", "FOUND"), [(c.name, c.state, f"{c.found}; {c.hint}" if c.hint else c.found) for c in found]
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from textwrap import indent
 from typing import Any
 
 import click
@@ -14,8 +13,7 @@ from dagtasks.cli.lazy import Group
 from dagtasks.cli.output import fields, printable, show, table
 from dagtasks.cli.wording import describe_history, minute
 from dagtasks.cli.writing import ask_again, confirm, read_text, show_saved, write_settings
-from dagtasks.service import tasks
-from dagtasks.service.fields import parse_pairs, split_items
+from dagtasks.service import views
 
 HEAD = ("ID", "STATUS", "PRIORITY", "ASSIGNEE", "PHASE", "NAME")
 
@@ -59,19 +57,17 @@ def create(app: App, /, project: str, description: str, metadata: tuple[str, ...
 
     The id is all that goes to stdout, so that scripts can take it.
     """
+    from dagtasks.service import tasks
+    from dagtasks.service.fields import parse_pairs, split_items
+
     data = {
         **{key: options[key] for key in ("name", "status", "priority", "assignee", "phase", "due")},
-        "labels": _items(options["labels"]),
-        "depends_on": _items(options["depends_on"]),
+        **{key: [item for text in options[key] for item in split_items(text)] for key in ("labels", "depends_on")},
         "description": read_text(description),
         "metadata": parse_pairs(metadata),
     }
     saved = tasks.create(app.project(), project, data, write_settings(options))
     return show_saved(saved, options, answer="id")
-
-
-def _items(texts: tuple[str, ...]) -> list[str]:
-    return [item for text in texts for item in split_items(text)]
 
 
 @group.command("list")
@@ -95,7 +91,7 @@ def list_(app: App, /, query: tuple[str, ...], sort: str, limit: int | None, *, 
         *query,
         *(f'{key}:"{value}"' if " " in value else f"{key}:{value}" for key, value in filters.items() if value),
     ]
-    answer = tasks.list_matching(app.project(), " ".join(words), today(), sort=sort, limit=limit)
+    answer = views.list_matching(app.project(), " ".join(words), today(), sort=sort, limit=limit)
     text = table(HEAD, [_row(task) for task in answer.data])
     return show("tasks", answer.data, text, as_json=as_json, problems=answer.problems)
 
@@ -115,7 +111,7 @@ def _row(task: dict[str, Any]) -> tuple[Any, ...]:
 @click.pass_obj
 def show_(app: App, /, task: str, *, dependents: bool, history: bool, as_json: bool) -> int:
     """Show everything about one task."""
-    data, problems = tasks.show(app.project(), task, today(), dependents=dependents, with_history=history)
+    data, problems = views.show(app.project(), task, today(), dependents=dependents, with_history=history)
     return show("task", data, _sheet(data), as_json=as_json, problems=problems)
 
 
@@ -144,6 +140,8 @@ def _stamp(stamp: dict[str, str]) -> str:
 
 def _comment_text(comment: dict[str, Any]) -> str:
     """The comment under a line that says who and when, set in so that no text can pass for such a line."""
+    from textwrap import indent
+
     head = f"-- {printable(comment['author'])}, {minute(comment['date'])}"
     return f"{head}\n{indent(printable(comment['text'], keep=chr(10)), '   ')}"
 
@@ -160,6 +158,8 @@ def set_(app: App, /, task: str, changes: tuple[str, ...], *, ignore_dependencie
     As in `status=completed`, `labels+=ui`, `depends_on-=ID`, `metadata.team=core`; `due=` empties the field, and
     `description=-` reads it from stdin.
     """
+    from dagtasks.service import tasks
+
     texts = [f"description={read_text('-')}" if change == "description=-" else change for change in changes]
     settings = write_settings(options)
     saved = tasks.change(app.project(), task, texts, settings, ignore_dependencies=ignore_dependencies)
@@ -187,6 +187,8 @@ def edit(app: App, /, task: str, **options: bool) -> int:
 @click.pass_obj
 def move(app: App, /, task: str, phase: str, **options: bool) -> int:
     """Move a task to another phase of its project."""
+    from dagtasks.service import tasks
+
     return show_saved(tasks.change(app.project(), task, [f"phase={phase}"], write_settings(options)), options)
 
 
@@ -213,6 +215,8 @@ def comment(app: App, /, task: str, text: str, author: str | None, **options: bo
 @click.pass_obj
 def delete(app: App, /, task: str, *, detach: bool, yes: bool, **options: bool) -> int:
     """Delete a task that no other depends on."""
+    from dagtasks.service import tasks
+
     confirm(f"Delete task {task}?", yes=yes, options=options)
     return show_saved(tasks.delete(app.project(), task, write_settings(options), detach=detach), options)
 
@@ -229,10 +233,10 @@ def next_(app: App, /, assignee: str | None, *, show_all: bool, explain: bool, a
     The most urgent one that waits for nothing: by priority, then by how many tasks wait for it, then by its day.
     """
     if explain:
-        answer = tasks.explain_next(app.project())
+        answer = views.explain_next(app.project())
         text = table(("ID", "REASON", "NAME"), [(t["id"], t["reason"], t["name"]) for t in answer.data])
         return show("reasons", answer.data, text, as_json=as_json, problems=answer.problems)
-    answer = tasks.list_next(app.project(), today(), assignee, limit=None if show_all else 1)
+    answer = views.list_next(app.project(), today(), assignee, limit=None if show_all else 1)
     rows = [_row(task) for task in answer.data]
     text = table(HEAD, rows) if rows else "nothing can be started now (see --explain)"
     return show("tasks", answer.data, text, as_json=as_json, problems=answer.problems)

@@ -1,9 +1,8 @@
 """The rows that an index holds: enough of a file for lists, filters and graphs.
 
-No pydantic, and tuples instead of dataclasses: every command makes one row for each task of the repository.
+No pydantic, and tuples instead of dataclasses: some commands make one row for each task of the repository. Annotations
+are evaluated here: `NamedTuple` would compile each one that is a string, at the start of every command.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -19,7 +19,7 @@ from dagtasks.service.gates import refuse_closed_gates
 from dagtasks.service.links import find_task, with_row
 from dagtasks.service.people import name_or_me
 from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
-from dagtasks.service.tasks import row_to_json
+from dagtasks.service.views import row_to_json
 from dagtasks.store.commits import find_busy
 from dagtasks.store.forwarding import find_overlap
 from dagtasks.store.layout import Kind, Place

@@ -10,7 +10,8 @@ from dagtasks.service.links import find_task
 from dagtasks.service.people import name_or_me
 from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
 from dagtasks.service.tasks import ID_ALPHABET
-from dagtasks.store.comments import comment_name, comments_folder, make_comment, parse_comment
+from dagtasks.store.comments import comment_name, make_comment, parse_comment
+from dagtasks.store.layout import comments_folder
 from dagtasks.store.project import Project
 
 

@@ -11,7 +11,7 @@ from dagtasks.model.summary import TaskSummary
 from dagtasks.service.gates import refuse_closed_gates
 from dagtasks.service.links import check_dependencies, check_phase, find_task, refuse_open_dependencies, with_row
 from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
-from dagtasks.service.tasks import row_to_json
+from dagtasks.service.views import row_to_json
 from dagtasks.store.drafts import Draft
 from dagtasks.store.layout import Kind, Place
 from dagtasks.store.project import Project

@@ -13,8 +13,8 @@ from dagtasks.model.values import Status
 from dagtasks.planning.index import Index
 from dagtasks.service.documents import edit_file, make_file, refuse_existing, row_of, undo_hint
 from dagtasks.service.fields import PHASE_FIELDS, describe, parse_edits
-from dagtasks.service.projects import Listing
 from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
+from dagtasks.service.views import Listing
 from dagtasks.store.layout import TASKS, Kind, Place
 from dagtasks.store.project import Project
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-from dagtasks.errors import Conflict, InvalidInput, Problem
+from dagtasks.errors import Conflict, InvalidInput
 from dagtasks.model.names import PROJECT_PATTERN
 from dagtasks.model.summary import ProjectSummary, TaskSummary
 from dagtasks.model.values import Status
@@ -14,15 +14,9 @@ from dagtasks.planning.index import Index
 from dagtasks.service.documents import edit_file, make_file, refuse_existing, row_of, undo_hint
 from dagtasks.service.fields import PROJECT_FIELDS, describe, parse_edits
 from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
+from dagtasks.service.views import Listing
 from dagtasks.store.layout import TASKS, Kind, Place
 from dagtasks.store.project import Project
-
-
-class Listing(NamedTuple):
-    """Things as `--json` shows them, and the problems of the files that are wrong."""
-
-    data: list[dict[str, Any]]
-    problems: Sequence[Problem] = ()
 
 
 def project_place(key: str) -> Place:

@@ -1,102 +1,29 @@
-"""Tasks: create, list, show, change, delete, and what comes next."""
+"""Tasks: create, change, delete. How they are shown is in `views`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
-from itertools import islice
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-from dagtasks.errors import Conflict, Problem
+from dagtasks.errors import Conflict
 from dagtasks.model.summary import TaskSummary
 from dagtasks.model.values import Priority, Status
-from dagtasks.planning import ready
 from dagtasks.planning.index import Index
-from dagtasks.planning.query import is_overdue, parse_query, sort_tasks
 from dagtasks.service.documents import edit_file, make_file, row_of, undo_hint
 from dagtasks.service.fields import TASK_FIELDS, Edit, check_word, describe, parse_edits
 from dagtasks.service.gates import refuse_closed_gates
 from dagtasks.service.links import check_dependencies, check_phase, find_task, refuse_open_dependencies, with_row
-from dagtasks.service.projects import Listing
 from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
-from dagtasks.store.comments import comments_folder, find_comment_files, read_comments
-from dagtasks.store.layout import TASKS, Kind, Place
+from dagtasks.service.views import row_to_json
+from dagtasks.store.comments import find_comment_files
+from dagtasks.store.layout import TASKS, Kind, Place, comments_folder
 from dagtasks.store.project import Project
 
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32: no letter looks like a digit."""
 FOLDER_LIMIT = 256
 """Above this many files in a folder, new tasks go into folders of their own (one flat folder bloats every commit)."""
-
-
-def list_matching(project: Project, query: str, today: date, *, sort: str = "id", limit: int | None = None) -> Listing:
-    """The tasks that the query asks for (all for an empty one), sorted; broken files are in the problems."""
-    index = project.load()
-    wanted = parse_query(query, index, today)
-    found: Iterable[TaskSummary] = index.tasks.values()  # by id
-    if wanted.tests:
-        found = filter(wanted.matches, found)
-    if sort != "id":
-        found = sort_tasks(found, sort, index)
-    rows = [row_to_json(index, task, today) for task in islice(found, limit)]
-    if wanted.wants_broken:
-        rows += [
-            {"id": file.id, "project": file.project, "path": file.path, "invalid": True} for file in index.broken_tasks
-        ]
-    return Listing(rows, index.problems)
-
-
-def row_to_json(index: Index, task: TaskSummary, today: date) -> dict[str, Any]:
-    """The task as lists show it: the fields of its file but the description, and what follows from them."""
-    return {
-        "id": task.id,
-        "project": task.project,
-        "path": task.path,
-        "name": task.name,
-        "status": task.status,
-        "priority": task.priority,
-        "assignee": task.assignee,
-        "phase": task.phase,
-        "due": task.due,
-        "labels": list(task.labels),
-        "depends_on": list(task.depends_on),
-        "metadata": dict(task.metadata),
-        "workflows": [binding.name for binding in task.workflows],
-        "ready": index.is_ready(task),
-        "waiting": index.is_waiting(task),
-        "overdue": is_overdue(task, today),
-        "open_dependencies": index.open_dependencies(task),
-    }
-
-
-class Shown(NamedTuple):
-    """A task with all that belongs to it, and the problems of comments that cannot be read."""
-
-    data: dict[str, Any]
-    problems: Sequence[Problem]
-
-
-def show(project: Project, text: str, today: date, *, dependents: bool = False, with_history: bool = False) -> Shown:
-    """The whole task whose id begins with the text. Raises `NotFound`, `InvalidProject` when its file is wrong.
-
-    Only its own file, its comments and the files of its dependencies are looked at; `dependents` asks every file who
-    depends on it, and `with_history` asks Git for what was changed when and by whom (raises `ProjectNotFound`).
-    """
-    index = project.load() if dependents else project.load_around(text)
-    task = find_task(index, text)
-    thread = read_comments(project.root, comments_folder(task.project, task.id))
-    shown = {
-        **row_to_json(index, task, today),
-        **project.load_details(task.path),
-        "comments": [comment._asdict() for comment in thread.comments],
-    }
-    if dependents:
-        shown["dependents"] = index.dependents[task.id]
-    if with_history:
-        from dagtasks.service import history
-
-        shown |= history.describe(project, task)
-    return Shown(shown, thread.problems)
 
 
 def create(project: Project, key: str, data: Mapping[str, Any], settings: WriteSettings) -> Saved:
@@ -218,21 +145,3 @@ def _detach(project: Project, index: Index, name: str, gone: str) -> FileChange:
     task = index.tasks[name]
     found = Place(task.path, Kind.TASK, task.id, task.project)
     return FileChange(task.path, edit_file(project, found, [Edit("remove", ("depends_on",), gone)]))
-
-
-def list_next(project: Project, today: date, assignee: str | None = None, limit: int | None = None) -> Listing:
-    """The tasks that can be started now, best first: all, or `limit` of them."""
-    index = project.load()
-    rows = [
-        {**row_to_json(index, task, today), "unblocks": unblocked}
-        for task, unblocked in islice(ready.next_tasks(index, assignee), limit)
-    ]
-    return Listing(rows, index.problems)
-
-
-def explain_next(project: Project) -> Listing:
-    """Each open task that cannot be started now, with the reason."""
-    index = project.load()
-    return Listing(
-        [{"id": task.id, "name": task.name, "reason": why} for task, why in ready.explain(index)], index.problems
-    )

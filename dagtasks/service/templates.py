@@ -19,8 +19,8 @@ from dagtasks.planning.planner import refuse
 from dagtasks.planning.references import ReferenceFault, find_called
 from dagtasks.planning.steps import edges
 from dagtasks.service.documents import refuse_existing
-from dagtasks.service.projects import Listing
 from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
+from dagtasks.service.views import Listing
 from dagtasks.store.layout import TEMPLATES, Kind
 from dagtasks.store.project import Project
 

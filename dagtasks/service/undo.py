@@ -14,10 +14,10 @@ from dagtasks.planning.merges import BlobChange
 from dagtasks.service.documents import row_of
 from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
 from dagtasks.store.changes import OwnChange, find_uncommitted, read_entries, read_own_changes, undo_subject
-from dagtasks.store.comments import comments_folder, find_comment_files
+from dagtasks.store.comments import find_comment_files
 from dagtasks.store.commits import find_busy
 from dagtasks.store.git import Git
-from dagtasks.store.layout import TASKS, TEMPLATES, place
+from dagtasks.store.layout import TASKS, TEMPLATES, comments_folder, place
 from dagtasks.store.merge import merge
 from dagtasks.store.merges import read_blobs, read_changes
 from dagtasks.store.project import Project

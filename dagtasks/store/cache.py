@@ -79,6 +79,14 @@ class Cache:
             after = {**self._load(name), **changed}
             self._write(name, [marshal.dumps({path: value for path, value in after.items() if value is not None})])
 
+    def value(self, name: str) -> object:
+        """What was stored under that name."""
+        return self._load(name)
+
+    def store_value(self, name: str, value: Any) -> None:
+        """Keep this under that name, instead of what was."""
+        self._write(name, [marshal.dumps(value)])
+
     def trusted_before(self, folder: Path, begun: int) -> int:
         """The time stamp, in nanoseconds, before which a file in the folder was changed if its key is to be proof.
 
@@ -98,7 +106,7 @@ class Cache:
             return 0
         return stamped.st_mtime_ns - (time.time_ns() - begun) - self._margin_ns
 
-    def _load(self, name: str) -> dict[str, Any]:
+    def _load(self, name: str) -> Any:
         content = self._read(name)
         # Sealed: it is what this version of dagtasks wrote.
         return marshal.loads(memoryview(content)[SEAL:]) if content else {}  # noqa: S302

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,7 +17,6 @@ from dagtasks.errors import Finding, InvalidInput, Problem, Severity
 from dagtasks.model.values import NAME_LIMIT, TEXT_LIMIT
 from dagtasks.store.files import MAX_BYTES, read_file
 from dagtasks.store.layout import COMMENTS, TASKS, check_symlink
-from dagtasks.store.scalars import is_text_everywhere
 
 if TYPE_CHECKING:
     from dagtasks.store.documents import Document
@@ -50,11 +49,6 @@ class Thread(NamedTuple):
 
     comments: list[Comment]
     problems: list[Problem]
-
-
-def comments_folder(project: str, task: str) -> str:
-    """Where the comments on a task lie."""
-    return f"{TASKS}/{project}/{COMMENTS}/{task}"
 
 
 def comment_name(now: datetime, token: str) -> str:
@@ -91,8 +85,8 @@ def find_comment_files(root: Path, folder: str) -> list[str]:
     return [f"{folder}/{entry.name}" for entry in entries if entry.is_file(follow_symlinks=False)]
 
 
-def check_comments(root: Path, tasks: Collection[str]) -> Iterator[Problem]:
-    """What is wrong with all comments; `tasks` are the ids that there are."""
+def check_comments(root: Path, is_task: Callable[[str], bool]) -> Iterator[Problem]:
+    """What is wrong with all comments; `is_task` says whether there is a task of that id."""
     for project in _entries(root, TASKS):
         # Of symlinks and of folders that cannot be read, a walk of the tasks tells.
         if not project.is_dir(follow_symlinks=False) or not os.access(project, os.R_OK | os.X_OK):
@@ -104,14 +98,14 @@ def check_comments(root: Path, tasks: Collection[str]) -> Iterator[Problem]:
             yield _unreadable(folder, error)
         else:
             for entry in entries:
-                yield from _check_entry(root, f"{folder}/{entry.name}", entry, tasks)
+                yield from _check_entry(root, f"{folder}/{entry.name}", entry, is_task)
 
 
-def _check_entry(root: Path, path: str, entry: os.DirEntry[str], tasks: Collection[str]) -> Iterator[Problem]:
+def _check_entry(root: Path, path: str, entry: os.DirEntry[str], is_task: Callable[[str], bool]) -> Iterator[Problem]:
     if entry.is_symlink():
         yield _symlink(path)
     elif entry.is_dir():
-        if entry.name not in tasks:
+        if not is_task(entry.name):
             hint = "rename the folder if the task has another id; else keep or remove it"
             yield Problem(path, 0, 0, "DT210", f"there is no task {entry.name!r}", hint, Severity.WARNING)
         yield from read_comments(root, path).problems
@@ -172,6 +166,8 @@ def parse_comment(content: bytes, path: str) -> Thread:
         faults = [Problem(path, *fault) for fault in character_faults(content, content.decode())]
         if faults:
             return Thread([], faults[:1])
+    from dagtasks.store.scalars import is_text_everywhere  # most repositories are checked for comments and have none
+
     usual = _USUAL.match(text)
     if usual and is_text_everywhere(usual[1]) and len(usual[1]) <= NAME_LIMIT and (date := _utc(usual[2])):
         return _with_text(path, usual[1], date, text[usual.end() :], 4)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from dagtasks.errors import GitError
 
@@ -31,8 +30,7 @@ READ_ONLY = (
 WRITE = ("--literal-pathspecs", "-c", "core.fsync=committed", "-c", "safe.bareRepository=explicit")
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """Where the work tree stands. `commit` is None before the first commit, `branch` None when HEAD is detached."""
 
     commit: str | None

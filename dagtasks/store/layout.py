@@ -95,6 +95,11 @@ def _check_task_id(found: Place) -> Finding | None:
     return None
 
 
+def comments_folder(project: str, task: str) -> str:
+    """Where the comments on a task lie."""
+    return f"{TASKS}/{project}/{COMMENTS}/{task}"
+
+
 OnError = Callable[[str, OSError], None]
 
 

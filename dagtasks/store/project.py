@@ -95,25 +95,36 @@ class Project:
         return combine(layers)
 
     def settings_problems(self) -> list[Problem]:
-        """What is wrong in the settings files of the repository and of the user."""
-        return self._settings_layers()[1]
+        """What is wrong in the settings files of the repository and of the user.
+
+        They are read only when one of them has changed since, or when there is a `config/.env`, of which Git is asked.
+        """
+        if (self.root / ENV_FILE).exists():
+            return self._settings_layers()[1]
+        from dagtasks.store.remembering import remember_problems
+
+        files = [path for path, _ in self._settings_files()]
+        return remember_problems(self._cache(), "settings", files, lambda: self._settings_layers()[1])
 
     def _settings_layers(self) -> tuple[list[Layer], list[Problem]]:
         from dagtasks.settings import Layer, from_environment
 
-        user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "dagtasks" / "config.yaml"
         problems = self._check_env_file()
         layers = [
             Layer("command line", self._overrides),
             Layer("environment", from_environment(os.environ)),
             Layer(ENV_FILE, from_environment(self.env_file())),
         ]
-        committed = [(self.root / name, name) for name in (ENGINE_SETTINGS, DEFAULT_SETTINGS)]
-        for path, name in ((user, str(user)), *committed):
-            values, found = _read_settings(path, name, is_committed=path != user)
+        for path, name in self._settings_files():
+            values, found = _read_settings(path, name, is_committed=name != str(path))
             layers.append(Layer(name, values))
             problems += found
         return layers, problems
+
+    def _settings_files(self) -> list[tuple[Path, str]]:
+        """The settings files and their names, strongest first: the user's own and those of the repository."""
+        user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "dagtasks" / "config.yaml"
+        return [(user, str(user)), *((self.root / name, name) for name in (ENGINE_SETTINGS, DEFAULT_SETTINGS))]
 
     def variables(self) -> dict[str, str]:
         """The environment, and of `config/.env` what it lacks."""

@@ -73,7 +73,7 @@ def read_files(root: Path, cache: Cache, seen: Seen, known: dict[str, Record]) -
 def read_paths(root: Path, cache: Cache, paths: Collection[str]) -> dict[str, Record]:
     """The records of the files at these paths, as they are now; of those that are there."""
     begun = time.time_ns()
-    keys = {path: look_at(root, path) for path in paths if os.path.lexists(f"{root}/{path}")}
+    keys = {path: look_at(root / path) for path in paths if os.path.lexists(f"{root}/{path}")}
     return read_files(root, cache, Seen(keys, begun), cache.records(paths))
 
 

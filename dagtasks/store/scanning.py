@@ -77,9 +77,9 @@ def _without(keys: Keys, untrusted: set[str]) -> Keys:
     return names, b"".join([_FORM.pack(*(_UNKNOWN if name in untrusted else key)) for name, key in pairs])
 
 
-def look_at(root: Path, path: str) -> Key | None:
-    """The key of the file at the path, if it can be looked at."""
-    [key] = _FORM.iter_unpack(_key(Path(root, path)))
+def look_at(file: Path) -> Key | None:
+    """The key of the file, if it can be looked at."""
+    [key] = _FORM.iter_unpack(_key(file))
     return None if key == _UNKNOWN else key
 
 

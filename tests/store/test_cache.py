@@ -510,3 +510,36 @@ def test_processes_at_once_do_not_disturb_one_another(project: MakeProject) -> N
         loader.kill()
         loader.communicate()
     assert repository.load() == Project(repository.root, use_cache=False).load()
+
+
+def test_settings_that_changed_are_read_again(project: MakeProject, cli: Callable[..., Result]) -> None:
+    """Also when neither size nor time of the file shows it, and with a user's own file that comes and goes."""
+    repository = project({**FILES, "config/default.yaml": padded("commit: true\n")})
+    own = Path(os.environ["XDG_CONFIG_HOME"]) / "dagtasks/config.yaml"
+    path, contents = repository.root / "config/default.yaml", ("commit: true\n", "commit: eggs\n", "colour: red\n")
+    for number in range(12):
+        before = path.stat()
+        with path.open("r+b") as file:
+            file.write(padded(contents[number % 3]))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        if number % 5 == 3:
+            own.parent.mkdir(parents=True, exist_ok=True)
+            own.write_text("nonsense: 1\n")
+        else:
+            own.unlink(missing_ok=True)
+        want = cli(repository.root, "--no-cache", "validate")
+        assert ("default.yaml:1" in want.out, str(own) in want.out) == (number % 3 > 0, number % 5 == 3)
+        assert cli(repository.root, "validate") == want
+        assert cli(repository.root, "validate") == want
+
+
+def test_settings_that_are_known_are_not_read_again(project: MakeProject, cli: Callable[..., Result]) -> None:
+    root = project({**FILES, "config/default.yaml": "commit: eggs\n"}).root
+    os.utime(root / "config/default.yaml", ns=(10**18, 10**18))
+    want = cli(root, "validate")
+    end = time.monotonic() + 20
+    while not (root / ".git/dagtasks/cache/settings").exists():
+        assert cli(root, "validate") == want
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert cli(root, "validate") == want

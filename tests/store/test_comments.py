@@ -161,7 +161,7 @@ def test_all_comments_are_checked(tmp_path: Path) -> None:
         },
     )
     (tmp_path / "tasks/web/comments/web-000002").symlink_to(tmp_path / FOLDER)
-    problems = list(check_comments(tmp_path, {"web-000001", "ops-000001"}))
+    problems = list(check_comments(tmp_path, {"web-000001", "ops-000001"}.__contains__))
     assert [(p.path.removeprefix("tasks/"), p.code, p.severity) for p in problems] == [
         ("ops/comments/ops-000001/c.md", "DT101", "error"),
         ("web/comments/lost.md", "DT210", "warning"),

@@ -324,7 +324,7 @@ class _Run:
     def find_reusable(self, step: PlanStep) -> StepRecord | None:
         """The result of an earlier run, when it still holds."""
         old = self.earlier.results.get(step.name)
-        if old is None or not self.reused.issuperset(step.depends_on):
+        if old is None or not (self.earlier.continues or self.reused.issuperset(step.depends_on)):
             return None
         if self.earlier.checks_inputs and old.inputs != self.find_inputs(step):
             return None
@@ -507,12 +507,16 @@ class _Run:
 def make_earlier(before: RunRecord, plan: Plan, has_artifact: Callable[[str], bool]) -> Earlier:
     """What can be taken from a run: of one that still waits all that has ended, else what succeeded and is whole.
 
-    What is not whole: outputs that were cut or hidden, artifacts that are not here any more.
+    What is not whole: outputs that were cut or hidden, artifacts that are not here any more. In a run that goes on,
+    only hidden outputs that are still to be read have to be made again.
     """
     ended = {step.name: step for step in before.steps if step.conclusion is not None}
-    if not before.status.is_final:
-        return Earlier(before.id, ended, {step.name: step for step in before.steps})
     hidden = {step.name for step in plan.steps if any(spec.sensitive for spec in step.outputs.values())}
+    if not before.status.is_final:
+        wanted = {name for step in plan.all_steps if step.name not in ended for name in step.reads}
+        again = {name for name in hidden & wanted & ended.keys() if ended[name].state is StepState.SUCCEEDED}
+        kept = {step.name: step for step in before.steps if step.name not in again}
+        return Earlier(before.id, {name: step for name, step in ended.items() if name in kept}, kept)
     whole = {
         name: step
         for name, step in ended.items()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from dagtasks.engine.executor import make_executor
 from dagtasks.engine.keeping import export_files, keep_artifacts
 from dagtasks.engine.logs import LogWriter
 from dagtasks.engine.scheduler import Job, make_earlier, run_plan
-from dagtasks.engine.secrets import read_secrets
+from dagtasks.engine.secrets import find_exposed, read_secrets
 from dagtasks.errors import Conflict, NotFound
 from dagtasks.language.functions import EvaluationError
 from dagtasks.model.run import RunEvent, RunRecord, StepRecord
@@ -68,7 +67,7 @@ def carry_out(project: Project, job: Job, doing: Doing) -> tuple[RunRecord, list
     """Run the job with the engine of the settings."""
     runs, settings = project.runs, project.settings
     _refuse_privileged(project, job.plan)
-    values = read_secrets(settings, job.plan.secrets, {**project.env_file(), **os.environ})
+    values = read_secrets(settings, job.plan.secrets, project.variables())
     executor = make_executor(settings.engine)
     source = json.dumps(to_sources(job.plan), ensure_ascii=False, sort_keys=True).encode()
     with runs.record(job.record.id, sources(job.plan), source) as recorder:
@@ -77,7 +76,8 @@ def carry_out(project: Project, job: Job, doing: Doing) -> tuple[RunRecord, list
         listeners += (*([writer] if writer else ()), *doing.listeners)
         desk = replace(make_desk(project), listeners=listeners, secrets=values, waits=doing.waits)
         done = run_plan(job, executor, settings.engine, desk)
-    return done, [*([executor.note] if executor.note else ()), *(writer.notes if writer else ())]
+    notes = [*([executor.note] if executor.note else ()), *find_exposed(settings, job.plan.secrets)]
+    return done, [*notes, *(writer.notes if writer else ())]
 
 
 def _refuse_privileged(project: Project, plan: Plan) -> None:

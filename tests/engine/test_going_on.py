@@ -367,6 +367,17 @@ def test_a_sensitive_output_is_read_and_masked(local: Engine) -> None:
     assert started(retry(local, case, ran)) == ["a", "b"]  # what was hidden cannot be taken over
 
 
+def test_a_sensitive_output_that_is_still_needed_is_made_again(local: Engine) -> None:
+    use = container("use", "test ${steps.a.outputs.token} = made-up-token")
+    steps = [container("a", "echo made-up-token", outputs={"token": {"sensitive": True}}), container("b", "true")]
+    for following, again in ((use, ["a", "ok", "use"]), (container("c", "true"), ["ok", "c"])):
+        case = {"template": {"steps": [*steps, approval(), following]}}
+        before = local.perform(case, waits=False).record
+        assert before.status == "waiting"
+        ran = go_on(local, case, before, find_answer=lambda run, step: yes())
+        assert (ran.record.status, started(ran)) == ("succeeded", again)
+
+
 def test_a_sensitive_parameter_is_hidden(local: Engine) -> None:
     template = {
         "parameters": {"token": {"type": "string", "sensitive": True}, "open": {"type": "string", "default": "x"}},

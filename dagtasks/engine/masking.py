@@ -262,18 +262,22 @@ def _hex(value: bytes) -> Iterator[bytes]:
 
 
 def _base64(value: bytes) -> Iterator[bytes]:
-    """What of the base64 of a text is sure when the value stands in it, or at its end."""
-    for shift, first in enumerate((0, 2, 3)):
-        encoded = b64encode(bytes(shift) + value)
-        sure = 8 * (shift + len(value)) // 6
-        for form in {encoded[first:sure], encoded[first:].rstrip(b"="), encoded[first:]}:
-            yield form
-            yield form.replace(b"+", b"-").replace(b"/", b"_")
+    """What of the base64 of a text is sure when the value stands in it, or at its end, with or without a newline."""
+    yield from _base64_before((b"", b"\n"), value)
 
 
 def _double_base64(value: bytes) -> Iterator[bytes]:
     for once in set(_base64(value)):
-        yield from _base64(once)
+        yield from _base64_before((b"",), once)
+
+
+def _base64_before(ends: tuple[bytes, ...], value: bytes) -> Iterator[bytes]:
+    for shift, first in enumerate((0, 2, 3)):
+        sure = 8 * (shift + len(value)) // 6
+        whole = [b64encode(bytes(shift) + value + end)[first:] for end in ends]
+        for form in {whole[0][: sure - first], *whole, *(form.rstrip(b"=") for form in whole)}:
+            yield form
+            yield form.replace(b"+", b"-").replace(b"/", b"_")
 
 
 def _url(value: bytes) -> Iterator[bytes]:

@@ -44,6 +44,13 @@ class Setting(NamedTuple):
     choices: tuple[str, ...] = ()
 
 
+LINTS = (
+    *("code-param", "raw", "optional-in-text", "always-true-if", "secret-name-in-plain-env", "no-loop", "dash-value"),
+    *("latest-image", "no-timeout", "unused-parameter", "unpinned-template", "foreach-without-limit"),
+    *("source-parameter", "shellcheck"),
+)
+"""The names of remarks on templates, each of which can be switched off."""
+
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         "engine.name",
@@ -92,6 +99,13 @@ SETTINGS: tuple[Setting, ...] = (
         False,
         "Whether commands that change files commit them, as if `--commit` was given.",
         env="DAGTASKS_COMMIT",
+    ),
+    Setting(
+        "lint.off",
+        "list",
+        (),
+        "Remarks on templates that this repository does without, by name, as in `latest-image,no-timeout`.",
+        choices=LINTS,
     ),
     Setting("site.url", "string", None, "The address under which the board is published."),
     Setting(
@@ -156,6 +170,7 @@ class Settings:
     allow_hosts: tuple[str, ...] = ()
     resolved: Mapping[str, Resolved] = field(default_factory=dict)
     secrets: Mapping[str, SecretSource] = field(default_factory=dict)
+    lint_off: tuple[str, ...] = ()
 
 
 def combine(layers: Sequence[Layer]) -> Settings:
@@ -171,7 +186,8 @@ def combine(layers: Sequence[Layer]) -> Settings:
     )
     secrets = _find_secrets(layers)
     resolved |= {f"{SECRETS}{name}": Resolved(str(source), source.layer) for name, source in secrets.items()}
-    return Settings(engine, values["commit"], values["site.url"], values["outbound.allow_hosts"], resolved, secrets)
+    hosts, off = values["outbound.allow_hosts"], values["lint.off"]
+    return Settings(engine, values["commit"], values["site.url"], hosts, resolved, secrets, off)
 
 
 def _resolve(setting: Setting, layers: Sequence[Layer]) -> Resolved:
@@ -281,9 +297,11 @@ _OPERATOR_HINT = "set it in config/.env, ~/.config/dagtasks/config.yaml or the e
 
 def coerce(setting: Setting, value: object) -> Value:
     """The value as the setting's type, from YAML or from text. Raises ValueError that says what fits."""
-    if setting.choices and value not in setting.choices:
-        raise ValueError(f"{value!r} is not one of {', '.join(setting.choices)}")
-    return _COERCE[setting.kind](value)
+    coerced = _COERCE[setting.kind](value)
+    for item in coerced if isinstance(coerced, tuple) else (coerced,):
+        if setting.choices and item not in setting.choices:
+            raise ValueError(f"{item!r} is not one of {', '.join(setting.choices)}")
+    return coerced
 
 
 def _coerce_text(value: object) -> str:

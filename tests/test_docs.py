@@ -22,7 +22,7 @@ from dagtasks.cli import root
 from dagtasks.cli.progress import EXIT_CODES
 from dagtasks.language.functions import ALL_FUNCTIONS
 from dagtasks.model import event, parameter, project, task, template, values
-from dagtasks.planning import query
+from dagtasks.planning import lint, query
 from tests.conftest import MakeProject, Result, git, write_files
 from tests.docs_console import Console, read_examples, read_files, steady
 
@@ -279,6 +279,11 @@ def test_no_model_of_a_file_is_forgotten() -> None:
 def test_words_of_other_engines_are_listed() -> None:
     translated = sections(TEMPLATE_FILE)["Words of other engines"]
     assert set(WORD.findall(translated)) == {*template.TRANSLATIONS, *template.TRANSLATIONS.values()}
+
+
+def test_every_remark_has_its_row() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \| `(DT\d+)` \(", sections(TEMPLATE_FILE)["Remarks"], re.MULTILINE)
+    assert dict(rows) == lint.CODES_OF_LINTS
 
 
 def test_every_function_and_enumeration_is_listed() -> None:

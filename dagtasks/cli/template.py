@@ -12,7 +12,7 @@ from dagtasks.cli.lazy import Group
 from dagtasks.cli.output import fields, printable, problem_line, show, table
 from dagtasks.cli.writing import show_saved, write_settings
 from dagtasks.errors import has_errors
-from dagtasks.service import checks, templates
+from dagtasks.service import templates
 
 
 @click.group(cls=Group)
@@ -77,8 +77,11 @@ def new(app: App, /, name: str, kind: str, **options: bool) -> int:
 @json_option
 @click.pass_obj
 def validate(app: App, /, paths: tuple[str, ...], *, as_json: bool) -> int:
-    """Show the problems of templates."""
-    problems = checks.validate(app.project(), paths or ("templates",))
+    """Show the problems of templates, and advice on those that have none.
+
+    Exit code 1 when one of the problems is an error.
+    """
+    problems = templates.validate(app.project(), paths)
     text = "\n".join(problem_line(problem) for problem in problems) or "no problems"
     show("problems", [problem.to_json() for problem in problems], text, as_json=as_json)
     return 1 if has_errors(problems) else 0

@@ -1,4 +1,4 @@
-"""What is wrong between templates that call one another, and between templates and the tasks that use them."""
+"""What is wrong between templates that call one another."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from dagtasks.errors import Finding, Loc, Severity
 from dagtasks.model.names import did_you_mean
-from dagtasks.model.summary import CallSummary, ReadSummary, TaskSummary, TemplateSummary
+from dagtasks.model.summary import CallSummary, TemplateSummary
 from dagtasks.model.values import JSON
 from dagtasks.planning import graph
 from dagtasks.planning.index import Index
@@ -21,13 +21,10 @@ CODES = {
     "handed down has to be declared on both sides, and a sensitive value needs a sensitive parameter.",
     "DT213": "Templates call one another more than ten deep, or one run would have more than a thousand steps. No "
     "such run could be planned.",
-    "DT212": "A template needs something that tasks which use it do not have, so their runs would fail. Add it to "
-    "them, or give another value with `??`.",
 }
 
 DEPTH_LIMIT = 10
 STEP_LIMIT = 1000
-SHOWN = 5
 
 PathFinding = tuple[str, Finding]
 """The path of a file, and what is wrong in it."""
@@ -38,17 +35,6 @@ class _Called(NamedTuple):
 
     call: CallSummary
     row: TemplateSummary
-
-
-class _User(NamedTuple):
-    """A task that uses a template, and the parameters that it gives; None when it is used through another."""
-
-    task: TaskSummary
-    given: Mapping[str, JSON] | None = None
-
-    def needs(self, parameter: str | None) -> bool:
-        """Whether what is read is needed, when it is so only where that parameter is not given."""
-        return parameter is None or (self.given is not None and self.given.get(parameter) is None)
 
 
 def call_loc(call: CallSummary, *inside: str | int) -> Loc:
@@ -62,11 +48,10 @@ def check_calls(index: Index, broken: set[str]) -> Iterator[PathFinding]:
         for call in template.calls:
             for finding in _check_call(index, call, broken):
                 yield template.path, finding
-    found = _Calls(index)
+    found = Calls(index)
     yield from found.check_cycles()
     yield from found.check_sizes()
     yield from found.check_texts()
-    yield from found.check_tasks()
 
 
 # -- one call -------------------------------------------------------------------------------------------------------
@@ -156,7 +141,7 @@ def _check_secrets(call: CallSummary, row: TemplateSummary) -> Iterator[Finding]
 # -- all calls together ---------------------------------------------------------------------------------------------
 
 
-class _Calls:
+class Calls:
     """All calls that lead somewhere, by the name of the template that has them."""
 
     def __init__(self, index: Index) -> None:
@@ -178,6 +163,7 @@ class _Calls:
         return next(each.call for each in self.called[name] if each.row.name == other)
 
     def check_cycles(self) -> Iterator[PathFinding]:
+        """Each circle, told of one of its templates."""
         for cycle in self.cycles:
             path = [*cycle, cycle[0]]
             message = f"templates call one another in a circle: {' -> '.join(path)}"
@@ -198,6 +184,7 @@ class _Calls:
             yield from self.check_size(name, chains, sizes)
 
     def check_size(self, name: str, chains: Mapping[str, list[str]], sizes: Mapping[str, int]) -> Iterator[PathFinding]:
+        """What is too much of one template, and not of those that it calls."""
         path = self.index.templates[name].path
         if len(chains[name]) == DEPTH_LIMIT + 1:
             message = f"templates are nested deeper than {DEPTH_LIMIT}: {' -> '.join(chains[name])}"
@@ -215,75 +202,6 @@ class _Calls:
 
                 called = {each.call.step: each.row for each in self.called[name]}
                 yield from ((template.path, finding) for finding in check_texts(template, called))
-
-    # -- tasks --------------------------------------------------------------------------------------------------
-
-    def check_tasks(self) -> Iterator[PathFinding]:
-        """What templates need of tasks that those do not have."""
-        if not any(template.reads for template in self.index.templates.values()):
-            return
-        users = self.find_users()
-        for name, template in self.index.templates.items():
-            for read in template.reads:
-                if finding := self.check_read(read, users.get(name, [])):
-                    yield template.path, finding
-
-    def find_users(self) -> Mapping[str, list[_User]]:
-        """The tasks that use each template, directly or through others."""
-        direct: dict[str, list[_User]] = {}
-        for task in self.index.tasks.values():
-            for binding in task.workflows:
-                if binding.template in self.edges:
-                    direct.setdefault(binding.template, []).append(_User(task, binding.parameters))
-        users = {name: [*found] for name, found in direct.items()}
-        for name, found in direct.items():
-            for other in self.find_below(name):
-                users.setdefault(other, []).extend(_User(user.task) for user in found)
-        return users
-
-    def find_below(self, name: str) -> set[str]:
-        """The templates that are called from there, directly or through others, but for itself."""
-        found, waiting = set[str](), [name]
-        while waiting:
-            new = [other for other in self.edges[waiting.pop()] if other not in found and other != name]
-            found.update(new)
-            waiting += new
-        return found
-
-    def check_read(self, read: ReadSummary, users: list[_User]) -> Finding | None:
-        lacking = [user.task for user in users if user.needs(read.parameter) and not self.has(user.task, read)]
-        is_project = read.path[0] == "project"
-        names = [*dict.fromkeys(task.project if is_project else task.id for task in lacking)]
-        if not names:
-            return None
-        shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-        what = "phase" if read.path[0] == "phase" else f"`{'.'.join(read.path[1:])}`"
-        message = f"{_count(len(names), is_project=is_project)} no {what}: {shown}"
-        return Finding(
-            read.loc, "DT212", message, f"write {'.'.join(read.path)} ?? 'another value'", Severity.NOTE, read.offset
-        )
-
-    def has(self, task: TaskSummary, read: ReadSummary) -> bool:
-        """Whether the task, its project or its phase has what is read."""
-        root, *fields = read.path
-        if root == "phase":
-            return task.phase is not None
-        owner = self.index.projects.get(task.project) if root == "project" else task
-        value: JSON = dict(owner.metadata) if owner else {}
-        for field in fields[1:]:
-            if not isinstance(value, Mapping) or value.get(field) is None:
-                return False
-            value = value[field]
-        return True
-
-
-def _count(number: int, *, is_project: bool) -> str:
-    if is_project:
-        of = (
-            "projects whose tasks use this template have" if number > 1 else "project whose tasks use this template has"
-        )
-        return f"{number} {of}"
-    return f"{number} tasks that use this template have" if number > 1 else "1 task that uses this template has"
 
 
 def _called(index: Index, template: TemplateSummary) -> Iterator[_Called]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
@@ -231,6 +231,29 @@ def _read_default(defaults: dict[str, Any], kind: str) -> Iterator[Finding]:
             loc = finding.loc if finding.code == "DT125" else finding.loc[:1]
             if not _delete(given, loc):
                 defaults[kind] = {}
+
+
+def in_defaults(finding: Finding, data: Mapping[str, Any]) -> Finding:
+    """The finding where its text stands: what a step has from `defaults` is wrong there, and once.
+
+    That it does nothing for one of the steps (DT329) is no fault there.
+    """
+    part, place, *rest = (*finding.loc, None, None)[: max(len(finding.loc), 2)]
+    if part not in ("steps", "finally") or not rest:
+        return finding
+    is_env = rest[0] in STEP_KINDS and rest[1:2] == ["env"]
+    owned = rest[: 1 if rest[0] in ("retry", "timeout") else 3 if is_env else 2]
+    if _has(data[part][place], owned) or not _has(data.get("defaults"), owned):
+        return finding
+    return finding._replace(loc=("defaults", *finding.loc[2:]))
+
+
+def _has(value: Any, path: Sequence[Any]) -> bool:
+    for name in path:
+        if not isinstance(value, Mapping) or name not in value:
+            return False
+        value = value[name]
+    return True
 
 
 # -- words ----------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -16,14 +16,15 @@ from dagtasks.language.shell import bind
 from dagtasks.language.syntax import Expr, ExpressionError, Scalar, Splice, references
 from dagtasks.model.names import did_you_mean
 from dagtasks.model.summary import TemplateSummary
-from dagtasks.model.template import STEP_KINDS, Approval, Step, Template, infer_type, with_defaults
+from dagtasks.model.template import Approval, Step, Template, infer_type, with_defaults
 from dagtasks.model.values import WorkflowType
 from dagtasks.planning import graph
 from dagtasks.planning.forms import check_forms
+from dagtasks.planning.lint import find_off, find_warnings, switch_off
 from dagtasks.planning.names import STATUS_FUNCTIONS as STATUS_FUNCTIONS
 from dagtasks.planning.names import Scopes, StepScope, takes_secrets
 from dagtasks.planning.names import names_of as names_of
-from dagtasks.planning.reading import Reading, read_template
+from dagtasks.planning.reading import Reading, in_defaults, read_template
 from dagtasks.planning.steps import Role, Spot, edges, expressions_in, parse_spot, spots_of, texts_of
 from dagtasks.planning.summaries import kind_of_value, places_of, summarise
 
@@ -40,9 +41,10 @@ CODES = {
 def check_template(path: str, data: Mapping[str, Any]) -> tuple[TemplateSummary | None, list[Finding]]:
     """The row of the template (None when it cannot be used), and everything that is wrong with it."""
     reading = read_template(data)
-    findings = list(reading.findings)
+    off, findings = find_off(data)
+    findings += reading.findings
     if reading.template is not None:
-        findings += _check_template(reading, reading.template)
+        findings += switch_off(_check_template(reading, reading.template), off)
     if reading.template is None or any(finding.severity is Severity.ERROR for finding in findings):
         return None, findings
     return summarise(path, reading.template, with_defaults(reading.data)), findings
@@ -50,31 +52,9 @@ def check_template(path: str, data: Mapping[str, Any]) -> tuple[TemplateSummary 
 
 def _check_template(reading: Reading, template: Template) -> Iterator[Finding]:
     found = [*_check_steps(template, reading), *_Checker(reading, template).check(), *check_forms(template)]
-    placed = dict.fromkeys(_in_defaults(finding, reading.data) for finding in found)
+    found += find_warnings(template)
+    placed = dict.fromkeys(in_defaults(finding, reading.data) for finding in found)
     yield from (finding for finding in placed if finding.loc[:1] != ("defaults",) or finding.code != "DT329")
-
-
-def _in_defaults(finding: Finding, data: Mapping[str, Any]) -> Finding:
-    """The finding where its text stands: what a step has from `defaults` is wrong there, and once.
-
-    That it does nothing for one of the steps (DT329) is no fault there.
-    """
-    part, place, *rest = (*finding.loc, None, None)[: max(len(finding.loc), 2)]
-    if part not in ("steps", "finally") or not rest:
-        return finding
-    is_env = rest[0] in STEP_KINDS and rest[1:2] == ["env"]
-    owned = rest[: 1 if rest[0] in ("retry", "timeout") else 3 if is_env else 2]
-    if _has(data[part][place], owned) or not _has(data.get("defaults"), owned):
-        return finding
-    return finding._replace(loc=("defaults", *finding.loc[2:]))
-
-
-def _has(value: Any, path: Sequence[Any]) -> bool:
-    for name in path:
-        if not isinstance(value, Mapping) or name not in value:
-            return False
-        value = value[name]
-    return True
 
 
 # -- steps ----------------------------------------------------------------------------------------------------------

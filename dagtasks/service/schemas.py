@@ -45,7 +45,9 @@ def _settings() -> dict[str, Any]:
         for group in groups:
             inside = inside["properties"].setdefault(group, {"type": "object", "properties": {}})
         inside["properties"][name] = {"type": [_TYPES[setting.kind], "null"], "description": setting.meaning}
-        if setting.choices:
+        if setting.choices and setting.kind == "list":
+            inside["properties"][name]["items"] = {"enum": [*setting.choices]}
+        elif setting.choices:
             inside["properties"][name]["enum"] = [*setting.choices, None]
     root["properties"]["secrets"] = {
         "type": ["object", "null"],

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from dagtasks.errors import InvalidInput, InvalidProject, NotFound
+from dagtasks.errors import InvalidInput, InvalidProject, NotFound, Problem
 from dagtasks.language.parameters import read_texts
 from dagtasks.model.names import KEY_PATTERN, choose_from
 from dagtasks.model.summary import TemplateSummary
-from dagtasks.model.template import Template
+from dagtasks.model.template import Template, with_defaults
 from dagtasks.planning.index import Index
+from dagtasks.planning.lint import find_advice, find_off, switch_off
 from dagtasks.planning.plan import PlannedTemplate
 from dagtasks.planning.planner import refuse
+from dagtasks.planning.reading import in_defaults, read_template
 from dagtasks.planning.references import ReferenceFault, find_called
 from dagtasks.planning.steps import edges
+from dagtasks.service import checks, shellcheck
 from dagtasks.service.documents import refuse_existing
 from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
 from dagtasks.service.views import Listing
@@ -68,6 +71,33 @@ def show(project: Project, name: str) -> dict[str, Any]:
             key: output.model_dump(mode="json", exclude_unset=True) for key, output in template.outputs.items()
         },
     }
+
+
+def validate(project: Project, paths: Sequence[str] = ()) -> list[Problem]:
+    """Every problem of the templates in these files and folders (none: all), with advice on those that are right.
+
+    Raises `NotFound`.
+    """
+    wanted = [checks.relative_path(project, path) for path in paths] or [TEMPLATES]
+    index = project.load()
+    rows = [row for row in index.templates.values() if checks.is_among(row.path, wanted)]
+    advice = [problem for row in rows for problem in _advise(project, row, index.templates)]
+    problems = [problem for problem in checks.validate(project) if checks.is_among(problem.path, wanted)]
+    return sorted([*problems, *checks.without_remarks(project, advice)])
+
+
+def _advise(project: Project, row: TemplateSummary, known: Mapping[str, TemplateSummary]) -> list[Problem]:
+    """Advice on one template that has no errors."""
+    document = project.read_document(row.path)
+    reading = read_template(document.data or {})
+    if reading.template is None:
+        return []
+    data = with_defaults(reading.data)
+    findings = find_advice(reading.template, data, known)
+    if program := shellcheck.find_program():
+        findings += shellcheck.check_shell(program, reading.template, data)
+    placed = dict.fromkeys(in_defaults(finding, reading.data) for finding in findings)
+    return document.problems_for(switch_off(placed, find_off(reading.data)[0]))
 
 
 def find_template(index: Index, text: str) -> TemplateSummary:

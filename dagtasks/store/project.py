@@ -106,6 +106,19 @@ class Project:
         files = [path for path, _ in self._settings_files()]
         return remember_problems(self._cache(), "settings", files, lambda: self._settings_layers()[1])
 
+    def lint_off(self) -> tuple[str, ...]:
+        """The remarks on templates that the settings switch off; none when those are wrong.
+
+        Settings take long to import, and `validate` looks at them for this alone: so only where a file has the word.
+        """
+        files = [path for path, _ in self._settings_files() if path.is_file()]
+        if not any(b"lint" in path.read_bytes() for path in files):
+            return ()
+        try:
+            return self.settings.lint_off
+        except InvalidProject:
+            return ()
+
     def _settings_layers(self) -> tuple[list[Layer], list[Problem]]:
         from dagtasks.settings import Layer, from_environment
 

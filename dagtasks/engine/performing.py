@@ -247,7 +247,7 @@ class StepRun:
             request = rules.resolve(self.step, self.run.plan, around, attempt)
         except EvaluationError as error:
             raise StepError("expression", error.message) from None
-        self.record = replace(self.record, inputs=results.digest_of(request))
+        self.record = replace(self.record, inputs=results.digest_of(request, self.tools.secrecy.mask_text))
         return request
 
     def ended(self, result: StepRecord) -> StepRecord:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -83,8 +83,11 @@ def _badness(item: StepRecord) -> int:
     return _WORST_FIRST.index(item.state)
 
 
-def digest_of(request: Request) -> str:
-    """Stands for what a step is asked to do: the same digest, the same work. What differs between tries is left out."""
+def digest_of(request: Request, mask: Callable[[str], str]) -> str:
+    """Stands for what a step is asked to do: the same digest, the same work. What differs between tries is left out.
+
+    Secrets are masked before: a weak one could be guessed from its digest.
+    """
     match request:
         case ExecRequest():
             env = {name: value for name, value in request.env.items() if name not in ("DT_RUN", "DT_ATTEMPT")}
@@ -95,7 +98,7 @@ def digest_of(request: Request) -> str:
             same = request
         case _:
             same = replace(request, attempt=0)
-    return sha256(repr(same).encode("utf-8", "surrogatepass")).hexdigest()
+    return sha256(mask(repr(same)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def digest_of_items(digests: Sequence[str]) -> str:

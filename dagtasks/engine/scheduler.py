@@ -334,9 +334,10 @@ class _Run:
         """What the step would be asked to do now, as a digest; None where that cannot be said."""
         try:
             scopes = rules.loop_scopes(step.loop, self.around({})) if step.loop else [{}]
-            digests = [results.digest_of(rules.resolve(step, self.plan, self.around(extra), 1)) for extra in scopes]
+            requests = [rules.resolve(step, self.plan, self.around(extra), 1) for extra in scopes]
         except EvaluationError:
             return None
+        digests = [results.digest_of(request, self.tools.secrecy.mask_text) for request in requests]
         return results.digest_of_items(digests) if step.loop else digests[0]
 
     def note(self, result: StepRecord) -> None:

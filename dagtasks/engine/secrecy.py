@@ -56,6 +56,10 @@ class Secrecy:
             self._values = known
             self._masker = Masker(known)
 
+    def mask_text(self, text: str) -> str:
+        """The text without secrets."""
+        return self._masker.mask_text(text)
+
     def is_in(self, value: JSON) -> bool:
         """Whether a secret is in the value."""
         return bool(self._values) and self._masker.contains(

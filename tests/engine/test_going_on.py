@@ -406,3 +406,11 @@ def test_a_child_gets_only_the_secrets_that_are_handed_down(local: Engine) -> No
         "secret_missing",
         "the template wants TOKEN, which was not handed down to it",
     )
+
+
+def test_a_digest_of_what_is_asked_tells_nothing_of_a_secret(local: Engine) -> None:
+    step = container("a", "true", env={"TOKEN": "${secrets.TOKEN}"})
+    call = {"name": "b", "api": {"url": "http://127.0.0.1:9/", "headers": {"X-Key": "${secrets.TOKEN}"}}}
+    case = {"template": {"secrets": ["TOKEN"], "fail_fast": False, "steps": [step, {**call, "if": "always()"}]}}
+    runs = [local.perform(case, secrets={"TOKEN": token}) for token in ("correct-horse", "battery-staple")]
+    assert [step.inputs for step in runs[0].record.steps] == [step.inputs for step in runs[1].record.steps]

@@ -45,7 +45,7 @@ def claim(project: Project, text: str, settings: WriteSettings, assignee: str | 
         index = project.load_around(text)
         task = find_task(index, text)
         if reason := _why_not(index, task, name):
-            raise Conflict(reason, hint=_next_hint(project.load(), task, assignee))
+            raise Conflict(reason, hint=_next_hint(project.load(), name, _as(assignee)))
         return _change(project, index, task, project.read_document(task.path), name)
 
     return save(project, f"task claim {text}", make, settings)
@@ -62,13 +62,15 @@ def _why_not(index: Index, task: TaskSummary, name: str) -> str:
     return "" if task.assignee in (None, name) else f"{task.id} is planned for {task.assignee}"
 
 
-def _next_hint(index: Index, refused: TaskSummary, assignee: str | None, option: str = "") -> str:
-    """What to claim instead."""
-    for task, _ in next_tasks(index, assignee):
-        if task.id != refused.id:
-            who = f" --as {quote(assignee)}" if assignee else ""
-            return f"{task.id} is ready ({task.name}): dagtasks task claim {task.id}{who}{option}"
+def _next_hint(index: Index, name: str, options: str) -> str:
+    """What `name` can claim instead."""
+    for task, _ in next_tasks(index, name):
+        return f"{task.id} is ready ({task.name}): dagtasks task claim {task.id}{options}"
     return "nothing else can be started now: see `dagtasks task next --explain`"
+
+
+def _as(assignee: str | None) -> str:
+    return f" --as {quote(assignee)}" if assignee else ""
 
 
 def _change(project: Project, index: Index, task: TaskSummary, document: Document, name: str) -> Change:
@@ -151,7 +153,7 @@ class _Claiming:
         index = tree.load()
         task = self._find(index)
         if reason := _why_not(index, task, self._name):
-            hint = _next_hint(index, task, self._assignee, " --push")
+            hint = _next_hint(index, self._name, f"{_as(self._assignee)} --push")
             raise Conflict(f"{reason} (on {self._upstream.name})", hint=hint)
         [document] = tree.read_documents([task.path])
         return _change(self._project, index, task, document, self._name), document.content

@@ -73,6 +73,16 @@ def test_refusals_say_who_or_why_and_what_to_take_instead(root: Path, cli: Cli, 
     assert git(root, "status", "--porcelain") == ""
 
 
+def test_what_is_planned_for_others_is_not_offered(root: Path, cli: Cli) -> None:
+    """Nor what was refused just now."""
+    cli(root, "task", "set", "000006", "priority=critical")
+    done = cli(root, "task", "claim", "000006")
+    assert done.err == (
+        "error: web-000006 is planned for bo\n  web-000003 is ready (Three): dagtasks task claim web-000003\n"
+    )
+    assert "dagtasks task claim web-000006 --as bo" in cli(root, "task", "claim", "000004", "--as", "bo").err
+
+
 def test_nothing_else_may_be_left(root: Path, cli: Cli) -> None:
     for task in ("000001", "000003", "000006"):
         cli(root, "task", "set", task, "status=blocked")

@@ -287,6 +287,25 @@ def test_hooks_see_the_commit_that_is_made(origin: Path, mine: Path, theirs: Pat
     assert git(origin, "log", "-1", "--format=%B", "main") == "web-000001: claimed by agent:x\nTicket: 1"
 
 
+def test_a_claim_is_signed_when_commits_are(origin: Path, mine: Path, cli: Cli, tmp_path: Path) -> None:
+    signer = tmp_path / "signer"
+    signer.write_text("#!/bin/sh\ncat >&2\nprintf '\\n[GNUPG:] SIG_CREATED \\n' >&2\necho '-- signed --'\n")
+    signer.chmod(0o755)
+    git(mine, "config", "gpg.program", str(signer))
+    git(mine, "config", "commit.gpgSign", "true")
+    assert cli(mine, *CLAIM, "agent:x").code == 0
+    assert "gpgsig -- signed --" in git(origin, "cat-file", "commit", "main")
+
+
+def test_the_mode_of_the_file_stays(origin: Path, mine: Path, cli: Cli) -> None:
+    git(mine, "update-index", "--chmod=+x", TASK)
+    git(mine, "commit", "-q", "--message", "mode")
+    git(mine, "push", "-q")
+    git(mine, "checkout", "-q", "--", TASK)
+    assert cli(mine, *CLAIM, "agent:x").code == 0
+    assert git(origin, "ls-tree", "main", TASK).startswith("100755 ")
+
+
 # -- where a clone can be -------------------------------------------------------------------------------------------
 
 
@@ -339,21 +358,51 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_the_remote_moves_between_the_look_and_the_push(origin: Path, mine: Path, theirs: Path, cli: Cli) -> None:
-    """A hook that runs just before the push pushes from another clone: first something else, then the same task."""
+@pytest.mark.parametrize("hook", ["pre-commit", "pre-push"])
+def test_the_remote_moves_between_the_look_and_the_push(
+    hook: str, origin: Path, mine: Path, theirs: Path, cli: Cli
+) -> None:
+    """A hook pushes from another clone, before git asks the remote or after: first something else, then the task."""
     script = f"#!/bin/sh\ncd '{theirs}' && unset $(git rev-parse --local-env-vars)\n"
     once = f"{script}[ -e once ] && exit\ntouch once; echo more >> src/a.txt; git commit -qam more; git push -q\n"
-    write_files(mine, {".git/hooks/pre-push": once})
-    (mine / ".git/hooks/pre-push").chmod(0o755)
+    write_files(mine, {f".git/hooks/{hook}": once})
+    (mine / f".git/hooks/{hook}").chmod(0o755)
     assert cli(mine, *CLAIM, "agent:x").code == 0
     assert git(origin, "log", "--format=%s", "main").splitlines() == ["web-000001: claimed by agent:x", "more", "start"]
     assert_in_step(mine)
     take = f"{sys.executable} -m dagtasks task claim 000002 --push --as agent:quick >&2\n"
-    write_files(mine, {".git/hooks/pre-push": f"{script}git pull -q\n{take}"})
+    write_files(mine, {f".git/hooks/{hook}": f"{script}git pull -q\n{take}"})
     before = state(mine)
     done = cli(mine, "task", "claim", "000002", "--push", "--as", "agent:x")
     assert (done.code, "web-000002 is in progress, claimed by agent:quick (on origin/main)" in done.err) == (6, True)
     assert state(mine) == before
+
+
+def test_another_push_holds_the_lock_of_the_branch(origin: Path, mine: Path, cli: Cli) -> None:
+    """The first time the hook takes the lock of the remote, the second time it lets it go."""
+    lock = origin / "refs/heads/main.lock"
+    write_files(mine, {".git/hooks/pre-push": f"#!/bin/sh\n[ -e '{lock}' ] && rm '{lock}' || : > '{lock}'\n"})
+    (mine / ".git/hooks/pre-push").chmod(0o755)
+    assert cli(mine, *CLAIM, "agent:x").code == 0
+    assert_in_step(mine)
+
+
+def test_the_answer_of_the_remote_is_lost(origin: Path, mine: Path, cli: Cli, tmp_path: Path) -> None:
+    receiver = tmp_path / "receiver"
+    receiver.write_text('#!/bin/sh\ngit-receive-pack "$@"\nexit 1\n')
+    receiver.chmod(0o755)
+    git(mine, "config", "remote.origin.receivepack", str(receiver))
+    document = json.loads(cli(mine, *CLAIM, "agent:x", "--json").out)
+    assert (document["commit"], document["changed"]) == (git(origin, "rev-parse", "main"), [TASK])
+    assert git(mine, "rev-parse", "HEAD") == document["commit"]
+
+
+def test_another_branch_is_checked_out_meanwhile(origin: Path, mine: Path, cli: Cli) -> None:
+    write_files(mine, {".git/hooks/pre-push": "#!/bin/sh\ngit switch -q -c other\n"})
+    (mine / ".git/hooks/pre-push").chmod(0o755)
+    done = cli(mine, *CLAIM, "agent:x")
+    assert (done.code, "your branch is not at origin/main yet" in done.err) == (0, True), done.err
+    assert git(mine, "rev-parse", "other") == git(mine, "rev-parse", "main") != git(origin, "rev-parse", "main")
 
 
 @pytest.mark.slow
@@ -484,6 +533,18 @@ def test_a_fast_forward_that_was_cut_off_gives_way_to_a_person(mine: Path, their
     assert (mine / "src/a.txt").read_text() == "mine\n"
     assert git(mine, "log", "-1", "--format=%s") == "web-000002: priority = low"
     assert (mine / TASK).read_text() == FILES[TASK]
+
+
+def test_a_fast_forward_that_was_cut_off_is_over_when_the_branch_was_moved(mine: Path, theirs: Path, cli: Cli) -> None:
+    commit(theirs, TASK, "name: One\n\nstatus: in_progress\n")
+    git(mine, "fetch", "-q")
+    leave_forwarding(mine, git(mine, "rev-parse", "origin/main"))
+    commit(mine, "src/a.txt", "mine\n", push=False)
+    write_files(mine, {TASK: (theirs / TASK).read_bytes()})
+    assert cli(mine, "task", "set", "000002", "priority=low", "--commit").code == 0
+    assert git(mine, "status", "--porcelain") == f"M {TASK}"  # not staged: the first blank is stripped
+    assert git(mine, "diff", "--cached", "--name-only") == ""
+    assert not (mine / ".git/dagtasks/forward.json").exists()
 
 
 def test_locks_that_a_push_left_are_cleared_and_no_others(mine: Path, cli: Cli) -> None:

@@ -17,7 +17,7 @@ from dagtasks.board.pages.press import Press, make_templates
 from dagtasks.board.site import board_site
 from dagtasks.errors import Problem, Severity
 from dagtasks.model.run import Failure, RunRecord, StepRecord
-from dagtasks.model.summary import BrokenFile, TaskSummary
+from dagtasks.model.summary import BrokenFile, CallSummary, TaskSummary
 from dagtasks.model.task import Task
 from dagtasks.model.values import RunState, Status, StepState
 from dagtasks.planning.index import Index, build_index
@@ -211,7 +211,7 @@ def test_warnings_are_shown_on_the_task_and_not_as_broken():
     data = sample_data()
     path = data.index.tasks["web-4t9x30"].path
     problem = Problem(path, 4, 1, "DT125", "unknown key 'prio'", "did you mean 'priority'?", Severity.WARNING)
-    pages = render(replace(data, index=replace(data.index, problems=(problem,))))
+    pages = render(replace(data, index=data.index._replace(problems=(problem,))))
     assert "unknown key 'prio'" in Page(pages["t/web-4t9x30.html"]).words
     assert "unknown key" not in pages["board.html"]
 
@@ -276,10 +276,9 @@ def hostile_data(text: str) -> BoardData:
     web = known.index.projects["web"]._replace(name=line, description=text, metadata={line: text})
     phase = known.index.phases["web/build"]._replace(name=line, description=text)
     template = known.index.templates["basic_task"]._replace(
-        description=text, category=line, tags=(line,), version=line, calls=(line,)
+        description=text, category=line, tags=(line,), version=line, calls=(CallSummary("steps", 0, line, line),)
     )
-    index = replace(
-        known.index,
+    index = known.index._replace(
         tasks={row.id: row},
         projects={"web": web},
         phases={"web/build": phase},

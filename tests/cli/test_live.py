@@ -18,9 +18,9 @@ metadata: {name: t}
 steps:
   - name: words
     foreach: [1, 2]
-    container: {image: "alpine:3", command: "echo first of ${item}; sleep 0.4; printf 'last\\\\033[31m of ${item}\\\\n'"}
+    container: {image: "alpine:3", command: "echo first of ${item}; sleep 0.4; printf 'last\\\\033[31m of ${item}\\\\n'; sleep 0.5"}
   - name: bad
-    retry: {max_attempts: 2, delay: 10ms}
+    retry: {max_attempts: 2, delay: 800ms, jitter: false}
     container: {image: "alpine:3", command: "echo try $DT_ATTEMPT; exit 3"}
 """
 

@@ -208,7 +208,9 @@ class Container(Part):
     )
     args: list[Scalar] = Field(default_factory=list, description="More arguments after a list command.")
     entrypoint: Literal["keep", "ignore"] = Field(default="ignore", description="Whether the image's entrypoint stays.")
-    shell: list[Text] = Field(default=list(DEFAULT_SHELL), description="What runs a command that is text.")
+    shell: Annotated[list[Text], Field(min_length=1)] = Field(
+        default=list(DEFAULT_SHELL), description="What runs a command that is text."
+    )
     workdir: Text | None = Field(default=None, description="The working folder; made when it is missing.")
     env: Env = Field(default_factory=dict, description="Environment variables.")
     user: Text | None = Field(default=None, description="The user that runs the command.")
@@ -227,7 +229,9 @@ class Script(Part):
 
     source: Text | None = Field(default=None, description="The script itself.")
     file: Text | None = Field(default=None, description="A file of the repository that holds the script.")
-    interpreter: list[Text] = Field(default=list(DEFAULT_INTERPRETER), description="What runs the script.")
+    interpreter: Annotated[list[Text], Field(min_length=1)] = Field(
+        default=list(DEFAULT_INTERPRETER), description="What runs the script."
+    )
     args: list[Scalar] = Field(default_factory=list, description="Arguments of the script.")
     image: Text | None = Field(default=None, description="The image; by default one that has the interpreter.")
     workdir: Text | None = Field(default=None, description="The working folder; made when it is missing.")

@@ -17,7 +17,11 @@ MAX_DEPTH = 32
 """Levels that the dialect allows."""
 
 # Each part ends at a character that it cannot hold itself, so that no line costs more than its length.
-_KEY = re.compile(r"""( *)("(?:[^"\\]|\\.)*" *|'(?:[^']|'')*' *|[\w./$][^:#]*):(?=[ \t]|$)""")
+_KEY = re.compile(
+    r"""([ ]*)("(?:[^"\\]|\\.)*"[ ]*|'(?:[^']|'')*'[ ]* # in quotes
+    |(?:[\w./$]|[-?](?=\S))(?:[^:\#]|:(?=\S)|(?<=\S)\#)*):(?=[ \t]|$)""",
+    re.VERBOSE,
+)
 _ITEM = re.compile(r"( *)-(?=[ \t]|$)")
 _QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^']|'')*'""", re.DOTALL)
 _AFTER_QUOTES = re.compile(r"\s*(?:#.*|:(?:\s.*)?)?\Z", re.DOTALL)
@@ -25,7 +29,9 @@ _COMMENT = re.compile(r"(?:^|[ \t])#")
 _FLOW_PART = re.compile(
     r""""(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|\#[^\n]*|[\[\]{},]|[^\s"'\[\]{},\#][^\s\[\]{},]*|\s+|["']""", re.DOTALL
 )
-_KEPT = re.compile(r"[ ][|>](?:[1-9]?\+|\+[1-9])[ ]*(?:#.*)?\Z")
+_TEXT = re.compile(r"[ ]([|>][-+1-9]{0,2})[ ]*(?:#.*)?\Z")
+_START = re.compile(r"---[ ]*(?:#.*)?\Z")
+_BEFORE_KEY = re.compile(r" *(?:- +)*")
 _WORDS_OF_YAML = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
 _SURELY_TEXT = re.compile(r"[A-Za-z][\w./@+-]*")
 
@@ -90,11 +96,17 @@ class Items(NamedTuple):
         return Blocks(tuple(blocks), self.items.tail)
 
 
+def split_start(lines: Lines) -> tuple[Lines, Lines]:
+    """The line that begins the document (`---`), if there is one, and the others."""
+    end = 1 if lines and _START.match(lines[0]) else 0
+    return lines[:end], lines[end:]
+
+
 def split_map(lines: Sequence[str], column: int) -> Blocks:
     """The entries of a map whose keys stand at `column`. Raises `Unclear`."""
     collected = _Collector()
-    for number, line in enumerate(lines):
-        if _is_remark(line, column if collected.is_open else -1) or line == "..." or (line == "---" and number == 0):
+    for line in lines:
+        if _is_remark(line, column if collected.is_open else -1) or line == "...":
             collected.remark(line)
         elif _indentation(line) > column or (collected.is_open and _goes_on(line, column)):
             collected.belong(line)
@@ -167,9 +179,12 @@ def _between_commas(parts: Iterable[str]) -> list[str]:
     return items
 
 
-def keeps_empty_lines(lines: Sequence[str]) -> bool:
-    """Whether empty lines below may be part of a text in the lines that says so (`|+`)."""
-    return any(_KEPT.search(line) for line in lines)
+def text_at_the_end(lines: Sequence[str]) -> str:
+    """What began the block text that the lines end with, as `|-`; "" if they end with none. Of `|+` gaps are a part."""
+    text = _BlockText()
+    for line in lines:
+        text.follow(line)
+    return text.header
 
 
 def first_column(lines: Sequence[str]) -> int | None:
@@ -274,13 +289,31 @@ def _key_of(line: str, column: int) -> str:
     return meaning(match[2])
 
 
+class _BlockText:
+    """Follows lines, and knows what began the block text that the last of them stands in: `|+`; "": it is in none."""
+
+    def __init__(self) -> None:
+        self.header = ""
+        self._column = 0
+
+    def follow(self, line: str) -> None:
+        if not line.strip(" ") or (self.header and _indentation(line) > self._column):
+            return
+        found = None if line.lstrip(" ").startswith("#") else _TEXT.search(line)
+        self.header = found[1] if found else ""
+        # Text stands deeper than its key, which may stand beside dashes, or than the last dash itself.
+        start = _BEFORE_KEY.match(line)
+        end = start.end() if start else 0
+        self._column = end if line[end : end + 1] not in ("|", ">") else line.rfind("-", 0, end)
+
+
 class _Collector:
     """Gathers lines to blocks. Remarks wait until it is known whether they stand inside a block or above the next."""
 
     def __init__(self) -> None:
         self._blocks: list[tuple[str, list[str], list[str]]] = []
         self._waiting: list[str] = []
-        self._keeps_empty_lines = False
+        self._text = _BlockText()
         self._is_ended = False
 
     @property
@@ -289,8 +322,11 @@ class _Collector:
         return bool(self._blocks) and not self._is_ended
 
     def remark(self, line: str) -> None:
-        if not line.strip(" ") and self._keeps_empty_lines and not self._waiting:
-            self._blocks[-1][2].append(line)
+        if line.strip(" "):
+            self._text = _BlockText()
+        if self._text.header and (line or "+" in self._text.header):
+            # Of text that says so (`|+`) empty lines are a part, of other text blanks that stand deeper than it.
+            self.belong(line)
         else:
             self._waiting.append(line)
             self._is_ended |= line == "..."
@@ -298,14 +334,15 @@ class _Collector:
     def belong(self, line: str) -> None:
         if not self.is_open:
             raise Unclear("a line belongs to nothing")
-        self._keeps_empty_lines |= keeps_empty_lines([line])
+        self._text.follow(line)
         self._blocks[-1][2].extend([*self._waiting, line])
         self._waiting = []
 
     def begin(self, name: str, line: str) -> None:
         if self._is_ended:
             raise Unclear("a second document follows")
-        self._keeps_empty_lines = keeps_empty_lines([line])
+        self._text = _BlockText()
+        self._text.follow(line)
         self._blocks.append((name, self._waiting, [line]))
         self._waiting = []
 

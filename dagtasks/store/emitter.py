@@ -124,8 +124,12 @@ def has_block_text(value: Any) -> bool:
 
 
 def is_block_text(text: str) -> bool:
-    """Whether the text is written as `|`: several lines, and no empty ones at its end (they would swallow the gap)."""
-    return "\n" in text and not text.endswith("\n\n") and text != "\n" and not isinstance(text, OneLine)
+    """Whether the text is written as `|`: several lines, and none at its end that is empty or blank.
+
+    Those would swallow the gap, or be taken for one.
+    """
+    last = text.removesuffix("\n").rpartition("\n")[2]
+    return "\n" in text and bool(last.strip(" \t")) and not isinstance(text, OneLine)
 
 
 def is_same(one: Any, other: Any) -> bool:

@@ -6,7 +6,6 @@ that way is refused with the reason.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
@@ -16,16 +15,16 @@ from dagtasks.store.blocks import (
     Lines,
     Unclear,
     first_column,
-    keeps_empty_lines,
     read_items,
     split_map,
     split_scalar,
+    split_start,
+    text_at_the_end,
 )
 from dagtasks.store.documents import Document, parse_document
 from dagtasks.store.emitter import SORTED_LISTS, SORTED_MAPS, STEP, is_same
 
 T = TypeVar("T")
-_START = re.compile(r"---[ ]*(?:#.*)?\Z")
 
 
 def format_document(doc: Document, order: Sequence[str]) -> Document:
@@ -67,8 +66,8 @@ def _in_order(name: str, value: Any) -> Any:
 
 
 def _format(lines: Sequence[str], data: Mapping[str, Any], order: Sequence[str]) -> list[str]:
-    start = lines[:1] if lines and _START.match(lines[0]) else []
-    split = split_map(lines[len(start) :], 0)
+    start, body = split_start(tuple(lines))
+    split = split_map(body, 0)
     head, blocks = _without_head(split.blocks)
     found = dict(_paired(data, blocks))
     parts = [head] if head else []
@@ -100,7 +99,7 @@ def _with_gaps(parts: Sequence[Sequence[str]]) -> list[str]:
     last: Sequence[str] = ()
     for part in parts:
         # Of text that keeps its empty lines (`|+`) another would be a part.
-        if lines and lines[-1].strip() and not keeps_empty_lines(last):
+        if lines and lines[-1] and "+" not in text_at_the_end(last):
             lines.append("")
         lines += part
         last = part

@@ -25,6 +25,8 @@ from dagtasks.store.blocks import (
     read_items,
     split_map,
     split_scalar,
+    split_start,
+    text_at_the_end,
 )
 from dagtasks.store.lines import merge_lines
 
@@ -64,7 +66,8 @@ def merge(base: bytes, ours: bytes, theirs: bytes, marks: Marks | None = None) -
     merger = _Merger(marks or Marks())
     lines = merger.document(*texts)
     newline = _pick(texts[0].newline, texts[1].newline, texts[2].newline) or texts[1].newline
-    end = newline if lines and (merger.conflicts or _ends_line(texts, lines[-1])) else ""
+    ends = bool(lines) and (merger.ends_with_mark(lines) or _ends_line(texts, lines[-1]))
+    end = newline if ends else ""
     content = (newline.join(lines) + end).encode("utf-8", "surrogateescape")
     return Merge(content, tuple(dict.fromkeys(merger.conflicts)))
 
@@ -105,25 +108,38 @@ class _Merger:
         self._marks = marks
 
     def document(self, base: _Text, ours: _Text, theirs: _Text) -> list[str]:
-        texts = (base, ours, theirs)
+        """The lines of the merge."""
+        sides = (base.lines, ours.lines, theirs.lines)
         if not base.lines:
-            return self._conflict((), base.lines, ours.lines, theirs.lines)
+            return self._conflict((), *sides)
+        lines = self._fields(base, ours, theirs) or self._by_lines((), *sides)
+        # Each side may have removed what the other left; a file that says nothing is none.
+        return self._conflict((), *sides) if first_column(lines) is None else lines
+
+    def _fields(self, *texts: _Text) -> list[str] | None:
+        """The merge field by field; None when one of the texts cannot be taken apart."""
+        starts, bodies = zip(*(split_start(text.lines) for text in texts), strict=True)
+        start = _pick(*starts)
+        if start is None or not all(text.is_regular for text in texts):
+            return None
         try:
-            if all(text.is_regular for text in texts):
-                return self._map((), *(split_map(text.lines, 0) for text in texts))
+            return [*start, *self._map((), *(split_map(body, 0) for body in bodies))]
         except Unclear:
-            pass
-        return self._by_lines((), *(text.lines for text in texts))
+            return None
+
+    def ends_with_mark(self, lines: Sequence[str]) -> bool:
+        """Whether the last line ends a conflict."""
+        return bool(self.conflicts) and lines[-1] == f"{'>' * self._marks.size} {self._marks.theirs}"
 
     def _map(self, path: Path, base: Blocks, ours: Blocks, theirs: Blocks) -> list[str]:
         blocks = [side.by_name for side in (base, ours, theirs)]
         lines: list[str] = []
+        last: Sequence[str] = ()
         for name in merge_order(base.names, ours.names, theirs.names):
             entry = self._entry((*path, name), *(side.get(name) for side in blocks))
-            # Only text that keeps its empty lines (`|+`) ends with one; another would become part of it.
-            keeps_gap = bool(lines) and not lines[-1].strip()
-            lines += dropwhile(lambda line: not line.strip(), entry) if keeps_gap else entry
-        return [*lines, *self._remarks(path, base.tail, ours.tail, theirs.tail)]
+            lines += _fitting_below(last, entry)
+            last = entry or last
+        return [*lines, *_fitting_below(last, self._remarks(path, base.tail, ours.tail, theirs.tail))]
 
     def _entry(self, path: Path, base: Block | None, ours: Block | None, theirs: Block | None) -> list[str]:
         if ours and theirs:
@@ -140,10 +156,13 @@ class _Merger:
 
     def _remarks(self, path: Path, base: Lines, ours: Lines, theirs: Lines) -> Sequence[str]:
         """Comments and empty lines; about how many lines are empty there is no conflict."""
-        if any(line.strip() for line in (*base, *ours, *theirs)):
-            return self._by_lines(path, base, ours, theirs)
-        chosen = _pick(base, ours, theirs)
-        return max(ours, theirs) if chosen is None else chosen
+        lines: list[str] = []
+        for chunk in merge_lines(base, ours, theirs):
+            chosen = chunk.chosen
+            if chosen is None and not any(line.strip() for side in chunk for line in side):
+                chosen = max(chunk.ours, chunk.theirs, key=lambda side: (len(side), [*side]))
+            lines += self._conflict(path, *chunk) if chosen is None else chosen
+        return lines
 
     def _value(self, path: Path, base: Lines, ours: Lines, theirs: Lines) -> Sequence[str]:
         chosen = _pick(base, ours, theirs)
@@ -216,6 +235,15 @@ class _Merger:
             for mark, label in (("<", marks.ours), ("|", marks.base), (">", marks.theirs))
         )
         return [begin, *ours, middle, *base, "=" * marks.size, *theirs, end]
+
+
+def _fitting_below(above: Sequence[str], lines: Sequence[str]) -> Sequence[str]:
+    """The lines with a gap on top that does not become part of a text above: of `|+` any, of others blanks."""
+    header = text_at_the_end(above)
+    if not header:
+        return lines
+    gap = [*takewhile(lambda line: not line.strip(), lines)]
+    return [*([] if "+" in header else [""] * len(gap)), *lines[len(gap) :]]
 
 
 def merge_order(base: Sequence[str], ours: Sequence[str], theirs: Sequence[str]) -> list[str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
+import yaml
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +20,7 @@ from dagtasks.store.emitter import is_same
 from dagtasks.store.formatting import format_document
 from dagtasks.store.layout import Kind, Place
 from dagtasks.store.mending import mend
+from dagtasks.store.merge import WHOLE_FILE, Merge, merge
 from dagtasks.store.rows import read_row
 from tests.store import seen
 from tests.store.awkward import Scribe
@@ -408,3 +411,122 @@ def without_quotes(text: str) -> str:
 @given(st.integers(0, 2**64))
 def test_mending_puts_quotes_and_leaves_fewer_problems(seed: int) -> None:
     event(attack_mend(random.Random(seed)))
+
+
+# --- merging ------------------------------------------------------------------------------------------------------
+
+
+def edited(choices: random.Random, document: Document, keys: Sequence[str]) -> Document:
+    """The document after a few edits below these keys; refused ones are left out."""
+    for _ in range(choices.randint(1, 3)):
+        asked = Asker(choices).ask(document)
+        if asked.loc[0] in keys:
+            with suppress(Conflict):
+                document = asked.edit(document)
+    return document
+
+
+def attack_merge(choices: random.Random) -> str:
+    """Two sides of an awkward file that edit different keys, merged. Returns how it went."""
+    base = parse_document(Scribe(choices).document().encode(), "x.yaml")
+    keys = [*(base.data or {}), "due", "name", "zz", "a-new"]
+    mine = [key for key in dict.fromkeys(keys) if choices.random() < 0.5]
+    ours, theirs = (edited(choices, base, side) for side in (mine, [key for key in keys if key not in mine]))
+    merged = merge(base.content, ours.content, theirs.content)
+    text = f"\n--- base\n{base.text}\n--- ours\n{ours.text}\n--- theirs\n{theirs.text}\n--- gives {merged.conflicts}\n"
+    text += (
+        f"{merged.content.decode()}\n---\n{base.content!r}\n{ours.content!r}\n{theirs.content!r}\n{merged.content!r}"
+    )
+    check_lines(base, ours, theirs, merged, text)
+    mirrored = merge(base.content, theirs.content, ours.content)
+    assert set(merged.conflicts) == set(mirrored.conflicts), "other conflicts when mirrored" + text
+    if merged.conflicts:
+        return f"conflict: {'whole file' if merged.conflicts == (WHOLE_FILE,) else 'a field'}"
+    assert merged.content == mirrored.content, "another merge when mirrored" + text
+    result = parse_document(merged.content, "x.yaml")
+    assert not result.problems, str(result.problems) + text
+    expected = both(base, ours, theirs)
+    assert is_same(result.data, expected), f"{expected}" + text
+    seen.values(result.text)
+    return "clean" if ours is not base and theirs is not base else "one side"
+
+
+def both(base: Document, ours: Document, theirs: Document) -> dict[str, Any]:
+    """The data when each key comes from the side that changed it."""
+    start, one, other = base.data or {}, ours.data or {}, theirs.data or {}
+    sides = {key: other if is_same(one.get(key, ...), start.get(key, ...)) else one for key in {**one, **other}}
+    return {key: side[key] for key, side in sides.items() if key in side}
+
+
+def check_lines(base: Document, ours: Document, theirs: Document, merged: Merge, text: str) -> None:
+    """No line of one side is lost that the other side did not take away."""
+    before, one, other, now = (
+        lines_that_say(content) for content in (base.content, ours.content, theirs.content, merged.content)
+    )
+    for line in one | other:
+        least = max(one[line] if other[line] >= before[line] else 0, other[line] if one[line] >= before[line] else 0)
+        assert now[line] >= least, f"lost {line!r}" + text
+
+
+def lines_that_say(content: bytes) -> Counter[str]:
+    return Counter(line.strip() for line in content.decode().splitlines() if line.strip())
+
+
+def attack_conflict(choices: random.Random) -> str:
+    """Two sides give one key of an awkward file two values, and edit others besides. Returns how it went."""
+    base = parse_document(Scribe(choices).document().encode(), "x.yaml")
+    key = choices.choice(list(base.data or {}))
+    others = [name for name in [*(base.data or {}), "due", "zz"] if name != key]
+    mine = [name for name in others if choices.random() < 0.5]
+    sides = [edited(choices, base, side) for side in (mine, [name for name in others if name not in mine])]
+    values = choices.sample([text for text in TEXTS if text], 2)
+    try:
+        ours, theirs = (set_value(side, (key,), value) for side, value in zip(sides, values, strict=True))
+    except Conflict:
+        return "refused"
+    if base.data and any(is_same(base.data[key], value) for value in values):
+        return "no change"
+    merged = merge(base.content, ours.content, theirs.content)
+    text = f"\n--- {key} base\n{base.text}\n--- ours\n{ours.text}\n--- theirs\n{theirs.text}\n--- gives {merged.conflicts}\n"
+    text += (
+        f"{merged.content.decode()}\n---\n{base.content!r}\n{ours.content!r}\n{theirs.content!r}\n{merged.content!r}"
+    )
+    names = [str(yaml.safe_load(name)) for name in merged.conflicts]
+    check_lines(base, ours, theirs, merged, text)
+    if len(names) > 1 and has_comments_that_moved(base, ours, theirs):
+        return "conflict, and a comment above what one side removed"
+    assert names == [key], "other conflicts" + text
+    for side, document in (("ours", ours), ("theirs", theirs)):
+        result = parse_document(decided(merged.content, side), "x.yaml")
+        expected = {**both(base, ours, theirs), key: (document.data or {})[key]}
+        assert not result.problems, f"{side}: {result.problems}" + text
+        assert is_same(result.data, expected), f"{side}: {expected}" + text
+    return "conflict"
+
+
+def has_comments_that_moved(base: Document, *sides: Document) -> bool:
+    """Whether each side removed a key: a comment above what one removed now stands above what the other did."""
+    return all((base.data or {}).keys() - (side.data or {}).keys() for side in sides)
+
+
+def decided(content: bytes, side: str) -> bytes:
+    """The content when every conflict is decided for one side."""
+    pattern = rb"^<{7} ours\r?\n(.*?)^\|{7} base\r?\n.*?^={7}\r?\n(.*?)^>{7} theirs(?:\r?\n|\Z)"
+    return re.sub(pattern, rb"\1" if side == "ours" else rb"\2", content, flags=re.DOTALL | re.MULTILINE)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**64))
+def test_merges_of_different_keys_hold_both_sides(seed: int) -> None:
+    event(attack_merge(random.Random(seed)))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**64))
+def test_a_conflict_stands_round_the_one_key_and_can_be_decided(seed: int) -> None:
+    event(attack_conflict(random.Random(seed)))
+
+
+def test_few_merges_of_different_keys_conflict() -> None:
+    outcomes = [attack_merge(random.Random(seed)) for seed in range(300)]
+    assert sum(outcome.startswith("conflict") for outcome in outcomes) < outcomes.count("clean") / 20

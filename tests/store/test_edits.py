@@ -81,6 +81,7 @@ EDITS: dict[str, tuple[str, Callable[[Document], Document], str]] = {
     "quoted to text": ('a: "x"\nb:\n', put("a", to="p\nq\n"), "a: |\n  p\n  q\nb:\n"),
     "text that starts with a space": ("a:\n", put("a", to=" p\nq\n"), "a: |2\n   p\n  q\n"),
     "text with empty lines": ("a:\nb:\n", put("a", to="\np\n\nq\n"), "a: |\n\n  p\n\n  q\nb:\n"),
+    "text that ends with blanks": ("a:\nb:\n", put("a", to="p\n \n"), 'a: "p\\n \\n"\nb:\n'),
     "text that ends with empty lines": ("a:\nb:\n", put("a", to="p\n\n"), 'a: "p\\n\\n"\nb:\n'),
     "text with CRLF": ("a:\r\nb:\r\n", put("a", to="p\nq\n"), "a: |\r\n  p\r\n  q\r\nb:\r\n"),
     "text at the end": ("a: x", put("a", to="p\nq\n"), "a: |\n  p\n  q\n"),

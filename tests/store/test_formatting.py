@@ -74,6 +74,10 @@ CASES = {
         "name: x\nmetadata:\n  b: 1\n  a: |+\n    x\n\ndescription: |+\n  a\nstatus: y\nlabels:\n",
         "name: x\n\nstatus: y\n\nlabels:\n\ndescription: |+\n  a\nmetadata:\n  a: |+\n    x\n\n  b: 1\n",
     ),
+    "text that ends with blanks": (
+        "status:\nname: |\n  x\n     \nlabels:\ndescription:\nmetadata:\n",
+        "name: |\n  x\n     \n\nstatus:\n\nlabels:\n\ndescription:\n\nmetadata:\n",
+    ),
     "a document start and end": (
         "--- # s\nstatus:\nname: x\n# e\n...\n  # f\n",
         "--- # s\nname: x\n\nstatus:\n\nlabels:\n\ndescription:\n\nmetadata:\n\n# e\n...\n# f\n",

@@ -379,6 +379,60 @@ def test_a_text_with_its_empty_lines_gets_no_more_of_them() -> None:
     )
 
 
+def test_blanks_that_are_part_of_a_text_stay_with_it() -> None:
+    base = b"a: |-\n  x\n    \n\nb: 1\n"
+    merged = merge(base, b"a: |-\n  x\n    \n", base + b"\nc: 1\n")
+    assert merged == (b"a: |-\n  x\n    \n\nc: 1\n", ())
+
+
+def test_blanks_of_a_gap_do_not_become_part_of_a_text() -> None:
+    base = b"a: 1\n      \nb: 1\n"
+    merged = merge(base, b"a: |\n  x\n      \nb: 1\n".replace(b"      ", b""), base.replace(b"b: 1", b"b: 2"))
+    assert parse_document(merged.content, "x").data == {"a": "x\n", "b": 2}
+
+
+def test_a_key_that_comes_to_stand_below_kept_text_brings_no_empty_line() -> None:
+    base = b"a: |+\n  x\nb: 1\n"
+    merged = merge(base, base + b"\nc: 1\n", b"a: |+\n  x\n")
+    assert merged == (b"a: |+\n  x\nc: 1\n", ())
+
+
+def test_kept_text_is_known_from_lines_of_text_that_look_like_it() -> None:
+    base = b"m:\n  a: |+\n    x |\n\nb: 1\n\nc: 1\n"
+    merged = merge(base, base.replace(b"b: 1", b"b: 2"), base.replace(b"c: 1", b"c: 2"))
+    assert merged == (b"m:\n  a: |+\n    x |\n\nb: 2\n\nc: 2\n", ())
+
+
+def test_a_merge_that_would_leave_nothing_is_a_conflict() -> None:
+    for tail in (b"", b"\n# c\n"):
+        merged = merge(b"a: 1\n\nb: 1\n" + tail, b"a: 1\n" + tail, b"b: 1\n" + tail)
+        assert merged.conflicts == (WHOLE_FILE,)
+        assert b"a: 1\n" in merged.content
+        assert b"b: 1\n" in merged.content
+
+
+def test_a_conflict_does_not_end_the_last_line_of_a_text() -> None:
+    base = b"a: 1\nb: |\n  x"
+    merged = merge(base, b"a: 2\nb: |\n  x", b"a: 3\nb: |\n  x")
+    assert merged.conflicts == ("a",)
+    assert merged.content.endswith(b"b: |\n  x")
+
+
+def test_gaps_round_a_comment_are_no_conflict() -> None:
+    base = b"a: 1\n\n# c\n\n\nb: 1\n"
+    merged = merge(base, base.replace(b"\n\n# c", b"\n\n\n# c"), base.replace(b"\n\n# c", b"\n# c"))
+    assert merged == (base.replace(b"\n\n# c", b"\n\n\n# c"), ())
+
+
+@pytest.mark.parametrize("key", ["-k", "?k", "k#k", "a:b", "'q' ", '"x: y"', "two words", "日本", "it's"])
+def test_keys_of_all_kinds(key: str) -> None:
+    base = f"---\n{key}: 1\nb: 1\n"
+    merged = merge(
+        *(text.encode() for text in (base, base.replace(f"{key}: 1", f"{key}: 2"), base.replace("b: 1", "b: 2")))
+    )
+    assert merged == (f"---\n{key}: 2\nb: 2\n".encode(), ())
+
+
 def test_brackets_over_lines_and_the_end_of_the_document() -> None:
     base = b"---\na: [\n  1,\n]\nb: 1\nc: 1\n...\n# end\n"
     merged = merge(base, base.replace(b"b: 1", b"b: 2"), base.replace(b"c: 1", b"c: 2"))

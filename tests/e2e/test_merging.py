@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dagtasks.model.summary import TASK_KEYS
+from dagtasks.model.summary import PHASE_KEYS, PROJECT_KEYS, TASK_KEYS
 from dagtasks.service.formatting import fix_files, format_files
 from dagtasks.service.merging import (
     ATTRIBUTES,
@@ -99,7 +99,7 @@ def repository(project: MakeProject) -> Callable[..., Repository]:
     """A function that makes a repository with this content of a task on the branch `base`, with the driver or without."""
 
     def make(content: bytes | str, *, driver: bool = False, path: str = TASK) -> Repository:
-        made = project({path: content, PROJECT: "name: Web\n", ".gitattributes": f"{ATTRIBUTES[0]}\n"})
+        made = project({PROJECT: "name: Web\n", path: content, ".gitattributes": f"{ATTRIBUTES[0]}\n"})
         git(made.root, "branch", "base")
         if driver:
             configure_driver(made.get_git())
@@ -178,6 +178,11 @@ HONEST: dict[str, tuple[Change, Change, Change]] = {
         ("  b: 1\n", "  b: 1\n  c: 1\n  cc: 2\n"),
     ),
     "removed and added beside it": (("  - d\n", ""), ("  - d\n", "  - d\n  - e\n"), ("  - d\n", "  - e\n")),
+    "a paragraph, and the line of the key below": (
+        ("  Two.\n", "  Two.\n\n  Three.\n"),
+        ("metadata:\n", "metadata: # free\n"),
+        ("  Two.\n\nmetadata:\n", "  Two.\n\n  Three.\n\nmetadata: # free\n"),
+    ),
     "value and comment": (
         ("status: planned\n", "status: blocked\n"),
         ("status: planned\n", "status: planned # why\n"),
@@ -312,6 +317,193 @@ def test_everything_that_merges_calls_the_driver(how: str, repository: MakeRepos
         assert where.file.read_text() == changed(theirs)
         return
     assert where.file.read_text() == changed(both)
+
+
+def test_a_patch_that_does_not_apply_is_merged_by_the_driver(repository: MakeRepository, tmp_path: Path) -> None:
+    """`git am -3` builds the common version anew from what the patch says of it."""
+    where = repository(FORM, driver=True)
+    ours, theirs, both = HONEST["the same gap of a list"]
+    where.branch("ours", changed(ours))
+    where.branch("theirs", changed(theirs))
+    git(where.root, "format-patch", "-q", "-1", "-o", str(tmp_path / "patches"), "theirs")
+    [patch] = (tmp_path / "patches").iterdir()
+    git(where.root, "switch", "-q", "ours")
+    assert not where.attempt("am", "-q", str(patch))
+    git(where.root, "am", "--abort")
+    assert where.attempt("am", "-q", "-3", str(patch))
+    assert where.file.read_text() == changed(both)
+
+
+def test_a_merge_that_is_squashed_or_not_yet_committed(repository: MakeRepository) -> None:
+    where = repository(FORM, driver=True)
+    ours, theirs, both = HONEST["the same gap of a map"]
+    where.branch("ours", changed(ours))
+    where.branch("theirs", changed(theirs))
+    for option in ("--squash", "--no-commit"):
+        git(where.root, "switch", "-q", "-f", "-C", "merging", "ours")
+        assert where.attempt("merge", "-q", option, "theirs")
+        assert where.file.read_text() == changed(both)
+        assert git(where.root, "diff", "--cached", "--name-only") == TASK
+        where.abort()
+
+
+def test_an_octopus_of_fields_and_one_that_git_gives_up(repository: MakeRepository) -> None:
+    """More than two branches at once: Git merges them one after the other, and gives up at the first conflict."""
+    where = repository(FORM, driver=True)
+    where.branch("one", changed(("  - b\n", "  - b\n  - ba\n")))
+    where.branch("two", changed(("planned", "blocked")))
+    where.branch("three", changed(("  f: 3\n", "  f: 4\n")))
+    where.branch("four", changed(("planned", "completed")))
+    git(where.root, "switch", "-qC", "octopus", "one")
+    assert where.attempt("merge", "-q", "--no-edit", "two", "three")
+    assert where.file.read_text() == changed(
+        ("  - b\n", "  - b\n  - ba\n"), ("planned", "blocked"), ("  f: 3", "  f: 4")
+    )
+    git(where.root, "switch", "-qC", "octopus", "one")
+    assert not where.attempt("merge", "-q", "--no-edit", "two", "four")
+    text = where.file.read_text()
+    assert not text.count("<<<<<<<") or ("status: blocked" in text and "status: completed" in text)
+
+
+@pytest.mark.parametrize("how", ["merge", "rebase", "cherry-pick", "revert", "stash", "am"])
+def test_a_conflict_names_its_sides_whatever_merges(how: str, repository: MakeRepository, tmp_path: Path) -> None:
+    """A rebase calls the branch that it goes onto ours; the values of both sides are there all the same."""
+    where = repository(FORM, driver=True)
+    where.branch("theirs", changed(("planned", "completed")))
+    where.branch("ours", changed(("planned", "blocked")))
+    if how == "stash":
+        git(where.root, "switch", "-qC", "work", "base")
+        where.file.write_text(changed(("planned", "completed")))
+        git(where.root, "stash")
+        git(where.root, "switch", "-q", "ours")
+    if how == "am":
+        git(where.root, "format-patch", "-q", "-1", "-o", str(tmp_path / "patches"), "theirs")
+    if how == "revert":
+        where.file.write_text(changed(("planned", "cancelled")))
+        git(where.root, "commit", "-qam", "more")
+    commands = {
+        "merge": ["merge", "theirs"],
+        "rebase": ["rebase", "theirs"],
+        "cherry-pick": ["cherry-pick", "theirs"],
+        "revert": ["revert", "--no-edit", "HEAD^"],
+        "stash": ["stash", "pop"],
+        "am": ["am", "-3", str(tmp_path / "patches/0001-theirs.patch")],
+    }
+    assert not where.attempt(*commands[how])
+    lines = where.file.read_text().splitlines()
+    begin, end = (next(n for n, line in enumerate(lines) if line.startswith(mark * 7)) for mark in "<>")
+    middle = lines.index("=======")
+    mine, other = (
+        ("status: completed", "status: blocked") if how == "rebase" else ("status: blocked", "status: completed")
+    )
+    if how == "revert":
+        mine, other = "status: cancelled", "status: planned"
+    assert lines[begin + 1] == mine
+    assert lines[middle + 1 : end] == [other]
+    assert [*lines[:begin], "status: planned", *lines[end + 1 :]] == changed().splitlines()
+    found = parse_document(where.file.read_bytes(), TASK).problems
+    assert [(p.code, p.line) for p in found] == [("DT106", n + 1) for n, line in enumerate(lines) if line[:7] in MARKS]
+    assert [(r.path, r.state, r.fields) for r in resolve(where.project, [], ResolveSettings())] == [
+        (TASK, "conflict", ("status",))
+    ]
+
+
+MARKS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
+
+
+def test_a_rebase_of_many_commits_merges_each(repository: MakeRepository) -> None:
+    where = repository(FORM, driver=True)
+    where.branch("theirs", changed(("  - b\n", "  - b\n  - c\n")))
+    where.branch("ours", changed(("  - b\n", "  - b\n  - bb\n")))
+    for old, new in (("  b: 1\n", "  b: 1\n  c: 0\n"), ("One.", "One!"), ("  - bb\n", "  - ba\n  - bb\n")):
+        where.file.write_text(changed((old, new), text=where.file.read_text()))
+        git(where.root, "commit", "-qam", "more")
+    assert where.attempt("rebase", "-q", "theirs")
+    assert git(where.root, "rev-list", "--count", "theirs..HEAD") == "4"
+    assert where.file.read_text() == changed(
+        ("  - b\n", "  - b\n  - ba\n  - bb\n  - c\n"), ("  b: 1\n", "  b: 1\n  c: 0\n"), ("One.", "One!")
+    )
+
+
+FORMS = {
+    "a project": (
+        PROJECT,
+        PROJECT_KEYS,
+        {"name": "Web", "description": "One.\nTwo.\n", "metadata": {"a": 1, "c": 3}},
+        {"name": "Site", "description": "One.\n\nThree.\n", "metadata": {"a": 1, "b": 2, "c": 3}},
+    ),
+    "a phase": (
+        "tasks/web/phases/build.yaml",
+        PHASE_KEYS,
+        {"name": "Build", "description": "One.\nTwo.\n", "order": 1},
+        {"name": "Make", "description": "One.\n\nThree.\n", "order": 2},
+    ),
+}
+
+
+@pytest.mark.parametrize("driver", [False, True], ids=["plain", "driver"])
+@pytest.mark.parametrize("form", FORMS)
+def test_any_two_fields_of_projects_and_phases_merge_clean(form: str, driver: bool, repository: MakeRepository) -> None:
+    path, keys, before, after = FORMS[form]
+    base = make_document(before, keys)
+    where = repository(base, driver=driver, path=path)
+    document = parse_document(base, path)
+    keys = [key for key in keys if key in after]
+    for key in keys:
+        where.branch(key, set_value(document, (key,), after[key], order=keys).content)
+    for one, other in combinations(keys, 2):
+        assert where.merge(one, other), (one, other)
+        merged = parse_document(where.file.read_bytes(), path).data or {}
+        assert {key: merged[key] for key in keys} == {**before, one: after[one], other: after[other]}
+
+
+def test_a_task_moved_on_both_sides(repository: MakeRepository) -> None:
+    """To two places: Git says so, and both files hold the task until somebody decides."""
+    where = repository(FORM, driver=True)
+    for name in ("one", "two"):
+        git(where.root, "switch", "-qC", name, "base")
+        (where.root / f"tasks/web/{name}").mkdir()
+        git(where.root, "mv", TASK, f"tasks/web/{name}/web-7k2m9q.yaml")
+        git(where.root, "commit", "-qm", name)
+    assert not where.merge("one", "two")
+    paths = [f"tasks/web/{name}/web-7k2m9q.yaml" for name in ("one", "two")]
+    assert [(where.root / path).read_text() for path in paths] == [changed(), changed()]
+    found = [p for p in where.project.load().problems if p.code == "DT205"]
+    assert [p.path for p in found] == [paths[1]]
+    assert {r.state for r in resolve(where.project, [], ResolveSettings())} == {"deleted"}
+
+
+def test_a_broken_file_of_a_merge_hides_no_other_and_is_not_written_to(
+    repository: MakeRepository, cli: Callable[..., Result]
+) -> None:
+    where = repository(FORM)
+    write_files(where.root, {"tasks/web/web-000001.yaml": "name: Whole\n\nstatus: planned\n"})
+    git(where.root, "add", "--all")
+    git(where.root, "commit", "-qm", "whole")
+    git(where.root, "branch", "-f", "base")
+    where.branch("ours", changed(("planned", "blocked")))
+    where.branch("theirs", changed(("planned", "completed")))
+    assert not where.merge("ours", "theirs")
+    before = where.file.read_bytes()
+    line = before.decode().splitlines().index("<<<<<<< HEAD") + 1
+    for command in (["task", "list"], ["task", "next"], ["validate"]):
+        done = cli(where.root, *command)
+        assert done.code == 1, command
+        assert f"{TASK}:{line}:1: DT106" in done.out + done.err
+    assert "web-000001" in cli(where.root, "task", "list").out
+    for command in (
+        ["task", "set", "7k2m9q", "status=blocked"],
+        ["task", "show", "7k2m9q"],
+        ["task", "claim", "7k2m9q"],
+    ):
+        done = cli(where.root, *command)
+        assert (done.code, done.out) == (7, ""), command
+        assert f"{TASK}:{line}:1: DT106" in done.err
+    assert cli(where.root, "task", "set", "000001", "status=blocked").code == 0
+    assert where.file.read_bytes() == before
+    done = cli(where.root, "task", "set", "000001", "priority=high", "--commit")
+    assert (done.code, "a merge is under way" in done.err) == (6, True)
+    assert "priority: high" in (where.root / "tasks/web/web-000001.yaml").read_text()
 
 
 def test_a_merge_of_many_branches_and_back_again(repository: MakeRepository) -> None:

@@ -115,18 +115,22 @@ def _formatted(name: str, lines: Lines, value: Any) -> Sequence[str]:
 
 
 def _sorted_list(lines: Lines, values: Sequence[Any]) -> list[str]:
-    found = read_items(_joined(lines))
+    written, below = _joined(lines)
+    found = read_items(written)
     items = found.at_column(STEP)
     pairs = sorted(_paired(map(str, values), items.blocks), key=lambda pair: pair[0])
     body = [line for _, item in pairs for line in (*_comments(item.lead, STEP), *item.lines)]
-    return [found.head, *body, *_comments(items.tail, STEP)]
+    return [found.head, *body, *_comments((*items.tail, *below), STEP)]
 
 
-def _joined(lines: Lines) -> Lines:
-    """A list in brackets over several lines as one line."""
-    if len(lines) == 1 or not split_scalar(lines[0]).value.startswith("["):
-        return lines
-    return (" ".join([lines[0].rstrip(), *(line.strip() for line in lines[1:] if line.strip())]),)
+def _joined(lines: Lines) -> tuple[Lines, Lines]:
+    """A list in brackets over several lines as one line, and the comments below; other lists as they are."""
+    value = split_scalar(lines[0]).value
+    if value.endswith("]") and first_column(lines[1:]) is None:
+        return lines[:1], lines[1:]
+    if not value.startswith("[") or any("#" in line for line in lines[:-1]):
+        return lines, ()
+    return (" ".join([lines[0].rstrip(), *(line.strip() for line in lines[1:] if line.strip())]),), ()
 
 
 def _sorted_map(lines: Lines, value: Any) -> Sequence[str]:

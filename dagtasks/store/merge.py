@@ -114,7 +114,8 @@ class _Merger:
             return self._conflict((), *sides)
         lines = self._fields(base, ours, theirs) or self._by_lines((), *sides)
         # Each side may have removed what the other left; a file that says nothing is none.
-        return self._conflict((), *sides) if first_column(lines) is None else lines
+        _, body = split_start(tuple(lines))
+        return self._conflict((), *sides) if first_column(body) is None else lines
 
     def _fields(self, *texts: _Text) -> list[str] | None:
         """The merge field by field; None when one of the texts cannot be taken apart."""

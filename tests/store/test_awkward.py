@@ -505,8 +505,8 @@ def attack_conflict(choices: random.Random) -> str:
 
 
 def has_comments_that_moved(base: Document, *sides: Document) -> bool:
-    """Whether each side removed a key: a comment above what one removed now stands above what the other did."""
-    return all((base.data or {}).keys() - (side.data or {}).keys() for side in sides)
+    """Whether a side removed a key: a comment beside it now stands above another key, which is changed by that."""
+    return any((base.data or {}).keys() - (side.data or {}).keys() for side in sides)
 
 
 def decided(content: bytes, side: str) -> bytes:

@@ -90,6 +90,10 @@ CASES = {
         "name: x\nlabels: [\n  b,\n  a\n] # c\n",
         "name: x\n\nstatus:\n\nlabels: # c\n  - a\n  - b\n\ndescription:\n\nmetadata:\n",
     ),
+    "a list in brackets above comments": (
+        "name: x\nlabels: [b, a] # c\n  # d\n    # e\nstatus:\n",
+        "name: x\n\nstatus:\n\nlabels: # c\n  - a\n  - b\n  # d\n  # e\n\ndescription:\n\nmetadata:\n",
+    ),
     "brackets with comments and quotes in them": (
         "name: x\nextra: [it's, # don't\n  a]\n'status' : y\n",
         "name: x\n\n'status' : y\n\nlabels:\n\ndescription:\n\nmetadata:\n\nextra: [it's, # don't\n  a]\n",
@@ -110,7 +114,7 @@ def test_what_is_canonical_is_the_same_document() -> None:
 
 
 REFUSED = {
-    "a comment in brackets": ("name: x\nlabels: [b, # c\n  a]\n", Conflict, "no list in brackets"),
+    "a comment in brackets": ("name: x\nlabels: [b, # c\n  a]\n", Conflict, "over several lines"),
     "lists in a list": ("name: x\nlabels: [b, [c]]\n", Conflict, "more than words"),
     "an item over lines": ("name: x\nlabels:\n  - a\n    b\n", Conflict, "more than a word"),
     "unreadable": ("name: [\n", InvalidProject, "cannot be read"),

@@ -404,8 +404,8 @@ def test_kept_text_is_known_from_lines_of_text_that_look_like_it() -> None:
 
 
 def test_a_merge_that_would_leave_nothing_is_a_conflict() -> None:
-    for tail in (b"", b"\n# c\n"):
-        merged = merge(b"a: 1\n\nb: 1\n" + tail, b"a: 1\n" + tail, b"b: 1\n" + tail)
+    for head, tail in ((b"", b""), (b"", b"\n# c\n"), (b"---\n", b"")):
+        merged = merge(*(head + text + tail for text in (b"a: 1\n\nb: 1\n", b"a: 1\n", b"b: 1\n")))
         assert merged.conflicts == (WHOLE_FILE,)
         assert b"a: 1\n" in merged.content
         assert b"b: 1\n" in merged.content

@@ -119,6 +119,25 @@ def test_install_status_uninstall(root: Path, cli: Cli) -> None:
     assert sorted(path.name for path in (root / ".git/hooks").iterdir()) == samples
 
 
+def test_init_and_doctor_speak_of_hooks_and_install_none(root: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGTASKS_ENGINE", "local")
+
+    def doctor() -> tuple[str, str]:
+        return next(
+            (row["state"], row["hint"]) for row in cli(root, "doctor", "--json").json if row["name"] == "git hooks"
+        )
+
+    assert "git hooks: not installed; they are there with: dagtasks hooks install" in cli(root, "init").out
+    assert not hook(root, "post-merge").exists()
+    assert doctor() == ("note", "have merges looked at: dagtasks hooks install")
+    cli(root, "hooks", "install")
+    assert "git hooks: kept" in cli(root, "init").out
+    assert doctor() == ("ok", "")
+    text = hook(root, "post-merge").read_text()
+    hook(root, "post-merge").write_text(text.replace(str(Path(sys.executable).with_name("dagtasks")), "/gone/dagtasks"))
+    assert doctor() == ("wrong", "install them anew: dagtasks hooks install")
+
+
 def test_single_hooks_by_name(root: Path, cli: Cli) -> None:
     assert states(cli(root, "hooks", "install", "pre-commit", "--json")) == {"pre-commit": "installed"}
     assert not hook(root, "post-merge").exists()

@@ -20,7 +20,7 @@ from dagtasks.service.links import find_task, with_row
 from dagtasks.service.people import name_or_me
 from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
 from dagtasks.service.views import row_to_json
-from dagtasks.store.commits import find_busy
+from dagtasks.store.commits import CHANGED, FOLLOWED, find_busy
 from dagtasks.store.forwarding import find_overlap
 from dagtasks.store.layout import Kind, Place
 from dagtasks.store.project import Project
@@ -139,12 +139,12 @@ class _Claiming:
         [file] = change.files
         if file.content == before:
             update_tracking(self._git, self._upstream)
-            return Saved(change._replace(notes=self._follow(tip)), ())
+            return Saved(change._replace(notes=self._follow(tip, FOLLOWED)), ())
         commit = commit_onto(self._git, tip, file.path, file.content or b"", change.message)
         self._refuse_obstacles(commit)
         if not push_onto(self._git, self._upstream, commit, tip):
             return None
-        notes = [f"pushed to {self._upstream.name}", *self._follow(commit)]
+        notes = [f"pushed to {self._upstream.name}", *self._follow(commit, CHANGED)]
         return Saved(change._replace(notes=notes), (file.path,), commit)
 
     def _make(self, tip: str) -> tuple[Change, bytes]:
@@ -187,7 +187,7 @@ class _Claiming:
             return _Obstacle(message, "commit or stash them first")
         return None
 
-    def _follow(self, commit: str) -> list[str]:
+    def _follow(self, commit: str, action: str) -> list[str]:
         """Bring the branch to the commit, which is published; remarks when that cannot be done."""
         try:
             with Writer(self._project, f"task claim {self._text}") as writer:
@@ -195,7 +195,7 @@ class _Claiming:
                     return []
                 if obstacle := self._find_obstacle(commit):
                     raise Conflict(obstacle.what)
-                writer.fast_forward(commit)
+                writer.fast_forward(commit, action)
         except DagtasksError as error:
             return [f"your branch is not at {self._upstream.name} yet ({error.message}): git pull brings it there"]
         return []

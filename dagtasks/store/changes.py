@@ -51,7 +51,7 @@ def read_own_changes(git: Git) -> Iterator[OwnChange]:
             undone.append(subject)
         elif undo_subject(subject) in undone:
             undone.remove(undo_subject(subject))
-        elif " " not in parents:
+        else:
             yield OwnChange(commit, parents or None, subject, _made_after(facts, made, gone))
 
 

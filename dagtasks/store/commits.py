@@ -23,7 +23,8 @@ MARK = "DAGTASKS_COMMIT"
 """An environment variable that marks the git that we started, and all that it starts."""
 CHANGED = "dagtasks"
 UNDONE = "dagtasks undo"
-"""How the log that Git keeps of a branch in this clone (the reflog) says that dagtasks made a commit."""
+FOLLOWED = "dagtasks pull"
+"""What Git's log of a branch in this clone (the reflog) says of a commit that dagtasks made, or brought here."""
 RETRY_SECONDS = 5.0
 """How long a lock of another git is waited for."""
 ENDING_SECONDS = 10.0
@@ -86,13 +87,13 @@ def commit(git: Git, paths: Sequence[str], message: str, *, lock: Path, action: 
     return git.read("rev-parse", "HEAD")
 
 
-def run_alone(git: Git, *arguments: str, lock: Path, given: bytes | None = None) -> None:
+def run_alone(git: Git, *arguments: str, lock: Path, given: bytes | None = None, action: str = FOLLOWED) -> None:
     """Run a git that changes the index or the branch; what it leaves when it is killed goes. The caller holds `lock`.
 
     Raises `GitError`.
     """
     journal = _Journal(secrets.token_hex(8), time.time_ns(), {})
-    environment = {MARK: journal.token, LOCK_HELD: str(lock), "GIT_REFLOG_ACTION": CHANGED}
+    environment = {MARK: journal.token, LOCK_HELD: str(lock), "GIT_REFLOG_ACTION": action}
     journal.write(git)
     try:
         _retry(git, lambda: git.write(*arguments, given=given, env=environment))

@@ -35,15 +35,16 @@ def _parents(path: str) -> set[str]:
     return {"/".join(parts[:end]) for end in range(1, len(parts))}
 
 
-def fast_forward(git: Git, commit: str, *, lock: Path) -> None:
+def fast_forward(git: Git, commit: str, *, lock: Path, action: str) -> None:
     """Bring everything to the commit, which comes after HEAD, as `git merge --ff-only` does. The caller holds `lock`.
 
-    Raises `GitError` when edits that are not committed are in the way; all is as it was then.
+    `action` goes into Git's log of the branch. Raises `GitError` when edits that are not committed are in the way; all
+    is as it was then.
     """
     note = _note(git)
-    write_file(note, json.dumps({"from": git.head().commit, "to": commit}).encode())
+    write_file(note, json.dumps({"from": git.head().commit, "to": commit, "action": action}).encode())
     try:
-        run_alone(git, *_MERGE, commit, lock=lock)
+        run_alone(git, *_MERGE, commit, lock=lock, action=action)
     except GitError:
         finish_forwarding(git, lock=lock)
         if git.head().commit != commit:
@@ -62,10 +63,13 @@ def finish_forwarding(git: Git, *, lock: Path) -> None:
         return
     if git.head().commit == data["from"]:
         _finish(_top(git), data["from"], data["to"], lock)
+        with suppress(GitError):
+            run_alone(git, *_MERGE, data["to"], lock=lock, action=data["action"])
     _note(git).unlink(missing_ok=True)
 
 
 def _finish(top: Git, old: str, new: str, lock: Path) -> None:
+    """Complete the files that are new already, or half, and tell the index of them."""
     changes = read_changes(top, old, new, ".")
     ids = _ids(top, changes)
     done = [path for path, blobs in changes.items() if path in ids and ids[path] == blobs.after]
@@ -76,7 +80,6 @@ def _finish(top: Git, old: str, new: str, lock: Path) -> None:
             run_alone(top, "update-index", "--add", "--remove", "-z", "--stdin", lock=lock, given=given)
         if torn:
             run_alone(top, "checkout", "--quiet", new, "--", *torn, lock=lock)
-        run_alone(top, *_MERGE, new, lock=lock)
 
 
 def _ids(top: Git, paths: Iterable[str]) -> Mapping[str, str | None]:

@@ -8,7 +8,7 @@ from hashlib import sha256
 from types import TracebackType
 from typing import Self
 
-from dagtasks.store.commits import CHANGED, Written, commit, finish_commit
+from dagtasks.store.commits import CHANGED, FOLLOWED, Written, commit, finish_commit
 from dagtasks.store.files import sweep_temps
 from dagtasks.store.forwarding import fast_forward, finish_forwarding
 from dagtasks.store.journal import finish_writes, write_files
@@ -76,9 +76,9 @@ class Writer:
         Written(git).forget(paths)
         return made
 
-    def fast_forward(self, commit: str) -> None:
+    def fast_forward(self, commit: str, action: str = FOLLOWED) -> None:
         """Bring the branch and the files to the commit, which comes after HEAD. Raises `GitError`; all stays then."""
-        fast_forward(self._project.get_git(), commit, lock=self._project.lock_path)
+        fast_forward(self._project.get_git(), commit, lock=self._project.lock_path, action=action)
 
     def _keep(self, removed: Sequence[str]) -> None:
         """Put what is removed into Git, even if it never was there: so that it can be brought back."""

@@ -146,6 +146,7 @@ def test_what_is_claimed_by_the_same_needs_no_push(origin: Path, mine: Path, the
     assert (done.code, done.out) == (0, "web-000001: claimed by agent:x (nothing to change)\n")
     assert_in_step(mine)
     assert git(origin, "rev-list", "--count", "main") == "2"
+    assert "nothing to undo" in cli(mine, "undo").err  # it is the work of the other clone
 
 
 def test_a_dry_run_asks_no_remote_and_changes_nothing(origin: Path, mine: Path, cli: Cli) -> None:
@@ -488,7 +489,7 @@ def test_killed_between_the_push_and_the_branch(
 
 
 def leave_forwarding(folder: Path, target: str) -> None:
-    data = {"from": git(folder, "rev-parse", "HEAD"), "to": target}
+    data = {"from": git(folder, "rev-parse", "HEAD"), "to": target, "action": "dagtasks pull"}
     write_files(folder, {".git/dagtasks/forward.json": json.dumps(data)})
 
 

@@ -116,12 +116,12 @@ class _Claiming:
         if tip is None:
             raise GitError(f"{self._upstream.name} is not known here yet", hint="git fetch brings it here")
         change, before = self._make(tip)
-        self._refuse_obstacles(tip)
+        self._refuse_obstacles(tip, "HEAD")
         changed = [file.path for file in change.files if file.content != before]
         return Saved(change, tuple(changed), dry_run=True)
 
     def carry_out(self) -> Saved:
-        with Writer(self._project, f"task claim {self._text}"):
+        with self._writing():
             pass  # what a command that died has left is finished
         for attempt in range(ATTEMPTS):
             if attempt:
@@ -132,8 +132,13 @@ class _Claiming:
         message = f"others kept pushing to {self._upstream.name} at the same time"
         raise Conflict(message, hint="nothing was changed; try again")
 
+    def _writing(self) -> Writer:
+        return Writer(self._project, f"task claim {self._text}")
+
     def _try(self) -> Saved | None:
         """One attempt; None when the upstream moved meanwhile."""
+        # As it is before the look at the upstream: what another claim here adds to the branch later is published, too.
+        head = self._git.read("rev-parse", "HEAD")
         tip = fetch_tip(self._git, self._upstream)
         change, before = self._make(tip)
         [file] = change.files
@@ -141,7 +146,8 @@ class _Claiming:
             update_tracking(self._git, self._upstream)
             return Saved(change._replace(notes=self._follow(tip, FOLLOWED)), ())
         commit = commit_onto(self._git, tip, file.path, file.content or b"", change.message)
-        self._refuse_obstacles(commit)
+        with self._writing():  # so that none is bringing the branch forward just now
+            self._refuse_obstacles(commit, head)
         if not push_onto(self._git, self._upstream, commit, tip):
             return None
         notes = [f"pushed to {self._upstream.name}", *self._follow(commit, CHANGED)]
@@ -166,18 +172,18 @@ class _Claiming:
             message = f"{known.id} is not on {self._upstream.name}"
             raise Conflict(message, hint="push the commit that made it, or pull, first") from None
 
-    def _refuse_obstacles(self, commit: str) -> None:
-        if obstacle := self._find_obstacle(commit):
+    def _refuse_obstacles(self, commit: str, head: str) -> None:
+        if obstacle := self._find_obstacle(commit, head):
             raise Conflict(f"nothing was claimed: {obstacle.what}", hint=obstacle.hint)
 
-    def _find_obstacle(self, commit: str) -> _Obstacle | None:
-        """Why the branch could not follow to the commit."""
-        head, name = self._git.head(), self._upstream.name
+    def _find_obstacle(self, commit: str, head: str) -> _Obstacle | None:
+        """Why the branch, which was at `head`, could not follow to the commit."""
+        name = self._upstream.name
         if what := find_busy(self._git):
             return _Obstacle(f"{what} is under way", "finish it first")
-        if head.branch != self._upstream.branch:
+        if self._git.head().branch != self._upstream.branch:
             return _Obstacle(f"the branch is not {self._upstream.branch} any more", "try again")
-        ahead = self._git.read("rev-list", "--count", f"{commit}..HEAD")
+        ahead = self._git.read("rev-list", "--count", f"{commit}..{head}")
         if ahead != "0":
             # They are the user's to publish, and a claim cannot be pushed without what it stands on.
             hint = "push them first: git push, after git pull if the other side moved"
@@ -190,10 +196,10 @@ class _Claiming:
     def _follow(self, commit: str, action: str) -> list[str]:
         """Bring the branch to the commit, which is published; remarks when that cannot be done."""
         try:
-            with Writer(self._project, f"task claim {self._text}") as writer:
+            with self._writing() as writer:
                 if self._git.read("rev-list", "--count", f"HEAD..{commit}") == "0":
                     return []
-                if obstacle := self._find_obstacle(commit):
+                if obstacle := self._find_obstacle(commit, "HEAD"):
                     raise Conflict(obstacle.what)
                 writer.fast_forward(commit, action)
         except DagtasksError as error:

@@ -360,6 +360,20 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("hook", ["pre-commit", "pre-push"])
+def test_another_claim_in_the_same_clone_comes_between(hook: str, origin: Path, mine: Path, cli: Cli) -> None:
+    """Its commit is published, so it is nothing that is in the way."""
+    take = f"{sys.executable} -m dagtasks task claim 000002 --push --as agent:quick >&2\n"
+    clean = "unset $(git rev-parse --local-env-vars)\n"
+    write_files(mine, {f".git/hooks/{hook}": f"#!/bin/sh\n[ -e .git/once ] && exit\ntouch .git/once\n{clean}{take}"})
+    (mine / f".git/hooks/{hook}").chmod(0o755)
+    done = cli(mine, *CLAIM, "agent:x")
+    assert done.code == 0, done.err
+    claims = ["web-000001: claimed by agent:x", "web-000002: claimed by agent:quick", "start"]
+    assert git(origin, "log", "--format=%s", "main").splitlines() == claims
+    assert_in_step(mine)
+
+
+@pytest.mark.parametrize("hook", ["pre-commit", "pre-push"])
 def test_the_remote_moves_between_the_look_and_the_push(
     hook: str, origin: Path, mine: Path, theirs: Path, cli: Cli
 ) -> None:

@@ -305,6 +305,8 @@ class _Session:
 
     async def close(self) -> None:
         """Leave the connection; what runs in it is killed."""
+        if not self.is_lost and not await self.answers():
+            self._give_up()
         leaving = asyncio.ensure_future(self._connection.__aexit__(None, None, None))
         await self._finish(leaving, 0 if self.is_lost else self._leave_timeout)
 
@@ -323,9 +325,13 @@ class _Session:
 
     def lost(self, error: Exception) -> StepError:
         """The error of a step whose connection broke; the session is of no use any more."""
+        self._give_up()
+        reason = clean(str(error)).partition("\n")[0]
+        return StepError("engine_lost", f"the connection to the Dagger engine was lost: {reason}")
+
+    def _give_up(self) -> None:
         self.is_lost = True
         send_signal(self._cli, signal.SIGKILL)  # or leaving would take five minutes
-        return StepError("engine_lost", f"the connection to the Dagger engine was lost: {clean(str(error))}")
 
     def _unavailable(self, reason: str, last: str) -> EngineUnavailable:
         where = f"the Dagger engine at {self._host}" if self._host else "a Dagger engine"

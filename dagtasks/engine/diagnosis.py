@@ -13,7 +13,7 @@ QUERY = re.compile(r"^query:\n.*\n\nerror: ", re.DOTALL)
 """Comes before some errors, and may hold the text of a secret."""
 NOT_STARTED = re.compile(r"(?:fork/)?exec:? \"?(?P<command>[^\"\n]*?)\"?: (?P<reason>[^:\n]+)")
 SERVICE_ENDED = re.compile(r"bound service \S+ \(aliased as (?P<names>[^)]+)\) exited(?:: (?P<reason>[^\n]*))?")
-NO_PLATFORM = ("no match for platform", "unknown operating system or architecture")
+NO_PLATFORM = ("no manifest matches requested platform", "unknown operating system or architecture")
 
 
 def clean(text: str) -> str:

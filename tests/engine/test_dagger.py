@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -25,7 +26,7 @@ from test_local import alive, eventually, request, token
 from dagtasks.engine.dagger import DaggerExecutor
 from dagtasks.engine.diagnosis import clean, find_start_failure, image_error
 from dagtasks.engine.executor import ExecResult, StepError
-from dagtasks.engine.hosts import cli_processes
+from dagtasks.engine.hosts import cli_processes, find_connect_timeout
 from dagtasks.errors import EngineUnavailable
 from dagtasks.planning.plan import ArtifactSpec, ExecRequest, Mounted, ServiceRequest
 from dagtasks.settings import EngineSettings
@@ -54,6 +55,27 @@ def test_no_engine_at_the_host(host: str) -> None:
     assert "DAGTASKS_ENGINE_HOST" in caught.value.hint
     assert "--engine local" in caught.value.hint
     assert time.monotonic() - begun < 3.5
+
+
+def test_a_pod_cannot_be_reached_without_kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EngineUnavailable, match="kube-pod://x cannot be reached without kubectl"):
+        enter(DaggerExecutor(EngineSettings(host="kube-pod://x")))
+
+
+TIMEOUTS = {
+    "unix:///s": 30,
+    "tcp://h:1": 30,
+    "docker-container://x": 30,
+    "kube-pod://x": 10,
+    "image://x": 600,
+    None: 600,
+}
+
+
+@pytest.mark.parametrize("host", TIMEOUTS)
+def test_how_long_a_connection_may_take(host: str | None) -> None:
+    assert find_connect_timeout(host) == TIMEOUTS[host]
 
 
 @pytest.fixture
@@ -171,6 +193,10 @@ def test_messages_of_the_engine_are_cleaned() -> None:
         ),
         ("pull access denied, repository does not exist", "image_not_found"),
         ("invalid reference format: repository name must be lowercase", "image_not_found"),
+        (
+            'failed to resolve image "x" (platform: "linux/s390x"): no manifest matches requested platform for sha256:5d',
+            "platform_unavailable",
+        ),
         ('failed to resolve image "r/x": dial tcp 127.0.0.1:1: connect: connection refused', "image_unavailable"),
     ],
 )
@@ -215,6 +241,37 @@ def test_the_image_is_recorded_with_its_digest(name: str, request: pytest.Fixtur
     assert step.image
     assert step.image.startswith("docker.io/library/alpine")
     assert len(step.image.partition("@sha256:")[2]) == 64
+
+
+class Door:
+    """A socket that leads to another one, and can be shut with all who came through it."""
+
+    def __init__(self, target: str, place: Path) -> None:
+        self._target = target
+        self._place = place
+        self._inside: set[asyncio.StreamWriter] = set()
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_unix_server(self._enter, self._place)
+
+    async def shut(self) -> None:
+        self._server.close()
+        self._place.unlink(missing_ok=True)
+        for writer in self._inside:
+            writer.close()
+
+    async def _enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_unix_connection(self._target)
+        self._inside |= {writer, inner_writer}
+        await asyncio.gather(pour(reader, inner_writer), pour(inner_reader, writer))
+
+
+async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
 
 
 @pytest.mark.engine
@@ -268,22 +325,26 @@ class TestRealEngine:
     def test_death_of_this_process_ends_the_container(self, real: Engine, token: str) -> None:
         program = (
             "import asyncio, sys\n"
+            "from dataclasses import replace\n"
             "from dagtasks.engine.dagger import DaggerExecutor\n"
-            "from dagtasks.planning.plan import ExecRequest\n"
+            "from dagtasks.planning.plan import ExecRequest, ServiceRequest\n"
             "from dagtasks.settings import EngineSettings\n"
             "async def main():\n"
             "    async with DaggerExecutor(EngineSettings(host=sys.argv[1])) as executor:\n"
-            "        request = ExecRequest('s', 1, 'alpine', ('sleep', sys.argv[2]))\n"
-            "        await executor.execute(request, lambda stream, data: None)\n"
+            "        one = ExecRequest('s', 1, 'alpine', ('sleep', sys.argv[2]))\n"
+            "        other = replace(one, services=(ServiceRequest('db', 'alpine', one.argv),))\n"
+            "        await asyncio.gather(*(executor.execute(each, lambda *_: None) for each in (one, other)))\n"
             "asyncio.run(main())\n"
         )
         with subprocess.Popen([sys.executable, "-c", program, str(ENGINE_HOST), token]) as process:
-            begun = eventually(lambda: alive(token), 60)
+            begun = eventually(lambda: len(alive(token)) == 3, 60)
             process.kill()
         assert begun
         assert eventually(lambda: not alive(token), 10)
 
     def test_a_lost_session_fails_the_steps_and_the_next_one_connects_anew(self, token: str) -> None:
+        others = cli_processes()
+
         async def once() -> None:
             async with DaggerExecutor(EngineSettings(host=ENGINE_HOST)) as executor:
                 wanted = ExecRequest("s", 1, "alpine", ("sleep", token))
@@ -291,7 +352,7 @@ class TestRealEngine:
                 steps = [asyncio.create_task(executor.execute(one, lambda *_: None)) for one in (wanted, other)]
                 while len(alive(token)) < 2:
                     await asyncio.sleep(0.05)
-                for pid in cli_processes():
+                for pid in cli_processes() - others:
                     os.kill(pid, signal.SIGKILL)
                 for step in steps:
                     with pytest.raises(StepError) as caught:
@@ -300,13 +361,43 @@ class TestRealEngine:
                 again = [replace(wanted, argv=("echo", text)) for text in "ab"]
                 results = await asyncio.gather(*(executor.execute(one, lambda *_: None) for one in again))
                 assert [one.stdout for one in results] == [b"a\n", b"b\n"]
-                assert len(cli_processes()) == 1
+                assert len(cli_processes() - others) == 1
 
         begun = time.monotonic()
         asyncio.run(once())
         assert time.monotonic() - begun < 30
         assert eventually(lambda: not alive(token), 10)
-        assert cli_processes() == set()
+        assert cli_processes() == others
+
+    def test_an_engine_that_goes_away_and_comes_back(self, tmp_path: Path, token: str) -> None:
+        others = cli_processes()
+
+        async def once() -> None:
+            door = Door(str(ENGINE_HOST).removeprefix("unix://"), tmp_path / "door")
+            await door.open()
+            async with DaggerExecutor(EngineSettings(host=f"unix://{tmp_path}/door")) as executor:
+
+                async def execute(*argv: str, **fields: Any) -> ExecResult:
+                    return await executor.execute(request(*argv, **fields), lambda *_: None)
+
+                beside = (service(f"sleep {token}"),)
+                steps = [asyncio.create_task(execute("sleep", token, services=s)) for s in ((), beside)]
+                while len(alive(token)) < 3:
+                    await asyncio.sleep(0.05)
+                await door.shut()
+                for step in (*steps, asyncio.create_task(execute("true"))):
+                    with pytest.raises(StepError) as caught:
+                        await asyncio.wait_for(step, 20)
+                    assert caught.value.code == "engine_lost"
+                await door.open()
+                assert (await execute("echo", "back")).stdout == b"back\n"
+                await door.shut()
+                begun = time.monotonic()
+            assert time.monotonic() - begun < 9
+            assert cli_processes() == others
+
+        asyncio.run(once())
+        assert eventually(lambda: not alive(token), 20)
 
     def test_a_working_folder_of_another_user_can_be_written_to(self, real: Engine) -> None:
         command = "touch here; id -un; echo value > $DT_OUTPUTS/k"

@@ -151,7 +151,7 @@ def _copies(folder: Path, source: str, to: str) -> Iterator[tuple[str, Path]]:
         raise StepError("export_missing", f"the step left no {source}, which is to be copied to {to}")
     name = PurePosixPath(source).name
     found = [path for path in list_tree(folder) if not path.endswith("/")]
-    is_file = found == [name] and "*" not in source and not to.endswith("/") and _normal(to)
+    is_file = found == [name] and not to.endswith("/") and _normal(to)
     for path in found:
         yield _normal(to if is_file else f"{to}/{path}"), folder / path
 

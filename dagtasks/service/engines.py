@@ -8,7 +8,7 @@ from dagtasks.engine.executor import make_executor
 from dagtasks.errors import EngineUnavailable
 from dagtasks.settings import EngineSettings
 
-PROBE_SECONDS = 8.0
+PROBE_SECONDS = 12.0
 
 
 def probe(settings: EngineSettings) -> str:

@@ -90,10 +90,12 @@ def test_the_digest_does_not_change(tmp_path: Path) -> None:
 
 
 def test_modes_become_those_of_git(tmp_path: Path) -> None:
-    kept = keep(tmp_path, {"a": ("", 0o600), "b": ("", 0o4751), "d/c": ("", 0o666)})
-    (tmp_path / "store" / kept.digest / "d").chmod(0o755)
-    modes = {name: stat.S_IMODE((tmp_path / "store" / kept.digest / name).stat().st_mode) for name in ("a", "b", "d/c")}
-    assert modes == {"a": 0o644, "b": 0o755, "d/c": 0o644}
+    make(tmp_path / "c/artifacts/k/d", {}).chmod(0o700)
+    (tmp_path / "c/artifacts/k").chmod(0o700)
+    kept = keep(tmp_path, {"a": ("", 0o601), "b": ("", 0o4750), "d/c": ("", 0o666)})
+    paths = ("", "a", "b", "d", "d/c")
+    modes = {path: stat.S_IMODE((tmp_path / "store" / kept.digest / path).stat().st_mode) for path in paths}
+    assert modes == {"": 0o755, "a": 0o644, "b": 0o755, "d": 0o755, "d/c": 0o644}
 
 
 def test_modes_do_not_tell_artifacts_apart_otherwise(tmp_path: Path) -> None:
@@ -116,6 +118,11 @@ def test_no_link_leads_out(way: str, tmp_path: Path) -> None:
     with pytest.raises(StepError, match=r"artifact k: .*l is a link that leads out") as caught:
         keep(tmp_path, LINKS_OUT[way])
     assert code_of(caught) == "artifact_refused"
+
+
+def test_an_absolute_link_leads_out_once_the_folder_is_moved(tmp_path: Path) -> None:
+    with pytest.raises(StepError, match="leads out"):
+        keep(tmp_path, {"a": "1", "l": tmp_path / "c/artifacts/k/a"})
 
 
 def test_links_inside_are_kept(tmp_path: Path) -> None:

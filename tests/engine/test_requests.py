@@ -173,7 +173,7 @@ MAKE = """
 mkdir -p dist/deep/deeper empty 'odd [x]'
 printf 12 > dist/a.whl; printf 345 > dist/b.whl; printf 6 > dist/deep/c.whl; printf 7 > dist/deep/deeper/d.txt
 printf '#!' > dist/run; chmod 755 dist/run; printf 8 > 'odd [x]/ *y!'; printf 9 > .hidden.whl
-ln -s a.whl dist/latest.whl; ln -s dist linked
+ln -s a.whl dist/latest.whl; ln -s dist linked; ln -s deep dist/also
 """
 ARTIFACTS: dict[str, tuple[str, dict[str, str]]] = {
     "a file": ("/app/dist/a.whl", {"a.whl": "12"}),
@@ -215,7 +215,13 @@ def test_artifacts(engine: Engine, tmp_path: Path) -> None:
     assert found == {name: files for name, (_, files) in ARTIFACTS.items()}
     folder = tmp_path / "to/artifacts/k3"
     assert [os.access(folder / name, os.X_OK) for name in ("run", "a.whl")] == [True, False]
-    assert (folder / "latest.whl").readlink() == Path("a.whl")
+    assert [(folder / name).readlink() for name in ("latest.whl", "also")] == [Path("a.whl"), Path("deep")]
+
+
+def test_what_an_earlier_try_left_is_gone(engine: Engine, tmp_path: Path) -> None:
+    for name in "ab":
+        assert collected(engine, tmp_path, f"mkdir out; touch out/{name}", artifacts={"k": ArtifactSpec("out")}) == ()
+    assert list(contents(tmp_path / "artifacts/k")) == ["b"]
 
 
 def test_artifacts_that_are_not_there(engine: Engine, tmp_path: Path) -> None:
@@ -237,8 +243,8 @@ def test_exports(engine: Engine, tmp_path: Path) -> None:
 
 
 def test_nothing_is_collected_of_a_step_that_failed(engine: Engine, tmp_path: Path) -> None:
-    wanted = request("touch /tmp/x; exit 3", artifacts={"k": ArtifactSpec("/tmp/x")}, collect_to=str(tmp_path / "to"))
-    assert engine.execute(wanted).exit_code == 3
+    fields: dict[str, Any] = {"artifacts": {"k": ArtifactSpec("x")}, "collect_to": str(tmp_path / "to")}
+    assert engine.execute(request("touch x; exit 3", workdir="/app", **fields)).exit_code == 3
     assert not (tmp_path / "to").exists()
 
 

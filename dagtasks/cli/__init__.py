@@ -22,7 +22,7 @@ COMMANDS = {
     "phase": ("phase", "group", "Phases of a project: create, list, show, set, delete."),
     "task": ("task", "group", "Tasks: create, list, show, set, edit, move, comment, delete, next, claim."),
     "workflow": ("workflow", "group", "Workflows of a task: add, list, show, set, remove."),
-    "template": ("template", "group", "Workflow templates: list, show, new, validate."),
+    "template": ("template", "group", "Workflow templates: list, show, new, validate, graph, test."),
     "run": ("run", "run", "Execute a workflow of a task, or a template."),
     "plan": ("run", "plan", "Show what a run would do, without doing it."),
     "runs": ("runs", "group", "Records of runs: list, show, logs, retry, approve, diff."),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,12 +14,15 @@ from dagtasks.cli.lazy import Group
 from dagtasks.cli.output import fields, printable, problem_line, show, table
 from dagtasks.cli.writing import show_saved, write_settings
 from dagtasks.errors import has_errors
-from dagtasks.service import templates
+from dagtasks.service import checks, templates
+
+if TYPE_CHECKING:
+    from dagtasks.service.casefiles import Outcome
 
 
 @click.group(cls=Group)
 def group() -> None:
-    """Workflow templates: list, show, new, validate."""
+    """Workflow templates: list, show, new, validate, graph, test."""
 
 
 @group.command("list")
@@ -70,6 +75,52 @@ def _sheet(data: dict[str, Any]) -> str:
 def new(app: App, /, name: str, kind: str, **options: bool) -> int:
     """Write a new template, to be changed."""
     return show_saved(templates.new(app.project(), name, kind, write_settings(options)), options)
+
+
+@group.command()
+@click.argument("name", shell_complete=complete.templates)
+@click.option("--format", "form", type=click.Choice(["mermaid", "dot"]), default="mermaid", show_default=True)
+@click.option("--run", metavar="RUN", help="As this run had it, and with the states of its steps.")
+@json_option
+@click.pass_obj
+def graph(app: App, /, name: str, form: str, run: str | None, *, as_json: bool) -> int:
+    """Draw the steps of a template: which waits for which."""
+    from dagtasks.planning.drawing import FORMS
+
+    drawing = templates.draw(app.project(), name, run)
+    return show("graph", drawing.to_json(), FORMS[form](drawing), as_json=as_json)
+
+
+@group.command()
+@click.argument("name", required=False, shell_complete=complete.templates)
+@json_option
+@click.pass_obj
+def test(app: App, /, name: str | None, *, as_json: bool) -> int:
+    """Carry out the test cases of templates, without an engine.
+
+    They lie beside the template, in NAME.test.yaml. Exit code 1 when one of them fails.
+    """
+    from dagtasks.service.casefiles import run_tests
+
+    outcomes = run_tests(app.project(), name)
+    show("tests", [outcome.to_json() for outcome in outcomes], _report(outcomes), as_json=as_json)
+    return 0 if all(outcome.is_ok for outcome in outcomes) else 1
+
+
+def _report(outcomes: Sequence[Outcome]) -> str:
+    lines = []
+    for outcome in outcomes:
+        lines.append(f"{outcome.template}: {printable(outcome.case)} ... {'ok' if outcome.is_ok else 'FAILED'}")
+        lines += [f"  {printable(text)}" for text in (outcome.error, *map(str, outcome.differences)) if text]
+    failed = sum(not outcome.is_ok for outcome in outcomes)
+    return "\n".join([*lines, f"{len(outcomes)} case{'' if len(outcomes) == 1 else 's'}, {failed} failed"])
+
+
+@group.command()
+def schema() -> int:
+    """Print the JSON Schema (2020-12) of template files, for editors."""
+    click.echo(json.dumps(checks.make_schema("template"), indent=2, ensure_ascii=False))
+    return 0
 
 
 @group.command()

@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -58,13 +59,18 @@ def _refuse_date(value: Any) -> Any:
     raise PydanticCustomError("due", "{value} is not a date; write it as 2026-12-31", {"value": repr(value)})
 
 
+def as_schema(pattern: str, **more: int) -> WithJsonSchema:
+    """What the JSON Schema says of a text of that form: pydantic leaves it out where another check comes before it."""
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", **more})
+
+
 Text = Annotated[str, BeforeValidator(refuse_misread), Field(strict=True, max_length=TEXT_LIMIT)]
 """Text of up to 64 KiB."""
 Line = Annotated[Text, AfterValidator(_refuse_lines), Field(min_length=1, max_length=500)]
 """One line of up to 500 characters."""
 Label = Annotated[Text, AfterValidator(_refuse_lines), Field(min_length=1, max_length=64)]
 Assignee = Annotated[Text, AfterValidator(_refuse_lines), Field(min_length=1, max_length=NAME_LIMIT)]
-Key = Annotated[Text, Field(pattern=rf"^{KEY_PATTERN}$")]
+Key = Annotated[Text, Field(pattern=rf"^{KEY_PATTERN}$"), as_schema(KEY_PATTERN)]
 """The name of a phase, workflow or template."""
 TaskId = Annotated[Text, Field(max_length=64)]
 Date = Annotated[str, BeforeValidator(_parse_date)]

@@ -9,14 +9,18 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from dagtasks.model.fields import Key, Line, Text, refuse_misread
+from dagtasks.model.fields import Key, Line, Text, as_schema, refuse_misread
 from dagtasks.model.names import VERSION_PATTERN
 from dagtasks.model.parameter import ParameterSpec
-from dagtasks.model.values import WorkflowType
+from dagtasks.model.values import Priority, Status, WorkflowType
 
 IDENT = r"[A-Za-z_][A-Za-z0-9_-]*"
-Ident = Annotated[Text, Field(pattern=rf"^{IDENT}$", max_length=63)]
-EnvName = Annotated[Text, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+Ident = Annotated[Text, Field(pattern=rf"^{IDENT}$", max_length=63), as_schema(IDENT, maxLength=63)]
+EnvName = Annotated[Text, Field(pattern=rf"^{ENV_NAME}$"), as_schema(ENV_NAME)]
+Flag = Annotated[bool, Field(strict=True)]
+Number = Annotated[int, Field(strict=True)]
+Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 
 
 def _check_scalar(value: Any) -> Any:
@@ -58,15 +62,11 @@ Command = Annotated[
     WithJsonSchema({"type": ["string", "array"], "items": {"type": ["string", "number", "boolean"]}}),
 ]
 Condition = Annotated[Any, BeforeValidator(_check_condition), WithJsonSchema({"type": ["string", "boolean"]})]
-Version = Annotated[
-    Text,
-    AfterValidator(_check_version),
-    WithJsonSchema({"type": "string", "pattern": f"^{VERSION_PATTERN.replace('?P<pre>', '')}$"}),
-]
+Version = Annotated[Text, AfterValidator(_check_version), as_schema(VERSION_PATTERN.replace("?P<pre>", "?:"))]
 Duration = Annotated[
     Any,
     BeforeValidator(_check_duration),
-    WithJsonSchema({"type": "string", "examples": ["500ms", "90s", "10m", "1h30m"]}),
+    as_schema("".join(f"(?:[0-9]{{1,9}}{u})?" for u in ("h", "m", "s", "ms")), minLength=2),
 ]
 """A duration. A bare number is let in, so that the message about it can show the right form."""
 Env = dict[EnvName, Scalar]
@@ -112,6 +112,11 @@ class Part(BaseModel):
         return data
 
 
+def _one_of(*names: str) -> ConfigDict:
+    """What the schema of a part says that has exactly one of these keys."""
+    return ConfigDict(json_schema_extra={"oneOf": [{"required": [name]} for name in names]})
+
+
 def _exactly_one(part: Part, names: Iterable[str]) -> None:
     if sum(getattr(part, name) is not None for name in names) != 1:
         listed = ", ".join(f"`{name}`" for name in names)
@@ -137,13 +142,13 @@ class Retry(Part):
     backoff: Literal["constant", "exponential"] = Field(default="constant", description="How the waits grow.")
     factor: Annotated[float, Field(ge=1)] = Field(default=2, description="By what each wait grows (exponential).")
     max_delay: Duration | None = Field(default=None, description="The longest wait.")
-    jitter: bool = Field(default=True, description="Whether waits vary, so that many steps do not try in step.")
+    jitter: Flag = Field(default=True, description="Whether waits vary, so that many steps do not try in step.")
     max_duration: Duration | None = Field(default=None, description="How long all tries and waits may take.")
     on: list[Literal["failed", "errored", "timed_out"]] | None = Field(
         default=None,
         description="How a try must have ended. Not given: any of them; for api, no connection or 429, 502, 503, 504.",
     )
-    exit_codes: list[int] = Field(default_factory=list, description="Only after these exit codes.")
+    exit_codes: list[Number] = Field(default_factory=list, description="Only after these exit codes.")
 
 
 class Concurrency(Part):
@@ -156,6 +161,8 @@ class Concurrency(Part):
 
 class Mount(Part):
     """Something that a step finds at a path."""
+
+    model_config = _one_of("repo", "cache", "artifact", "secret")
 
     path: Text = Field(description="An absolute path.")
     repo: Literal["ro"] | None = Field(default=None, description="The files of the repository, to read.")
@@ -179,8 +186,10 @@ class Export(Part):
 class Ready(Part):
     """How to tell that a service can be used."""
 
+    model_config = _one_of("command", "port")
+
     command: Command | None = Field(default=None, description="It succeeds when the service is ready.")
-    port: Annotated[int, Field(ge=1, le=65535)] | None = Field(default=None, description="It can be connected to.")
+    port: Port | None = Field(default=None, description="It can be connected to.")
     timeout: Duration = Field(default="1m", description="How long to wait for it.")
 
     @model_validator(mode="after")
@@ -195,7 +204,7 @@ class Service(Part):
     image: Text = Field(description="The image.")
     command: Command | None = Field(default=None, description="What it runs. Absent: what the image says.")
     env: Env = Field(default_factory=dict, description="Environment variables.")
-    ports: list[Annotated[int, Field(ge=1, le=65535)]] = Field(default_factory=list, description="Ports it opens.")
+    ports: list[Port] = Field(default_factory=list, description="Ports it opens.")
     ready: Ready | None = Field(default=None, description="How to tell that it can be used.")
 
 
@@ -220,12 +229,14 @@ class Container(Part):
     mounts: list[Mount] = Field(default_factory=list, description="What the step finds at paths.")
     export: list[Export] = Field(default_factory=list, description="What goes back into the work tree.")
     services: dict[Ident, Service] = Field(default_factory=dict, description="Containers beside the step.")
-    privileged: bool = Field(default=False, description="All rights on the engine's machine.")
-    success_exit_codes: list[int] = Field(default=[0], description="Exit codes that count as success.")
+    privileged: Flag = Field(default=False, description="All rights on the engine's machine.")
+    success_exit_codes: list[Number] = Field(default=[0], description="Exit codes that count as success.")
 
 
 class Script(Part):
     """A script, delivered as a file. Its text is never interpolated."""
+
+    model_config = _one_of("source", "file")
 
     source: Text | None = Field(default=None, description="The script itself.")
     file: Text | None = Field(default=None, description="A file of the repository that holds the script.")
@@ -239,7 +250,7 @@ class Script(Part):
     mounts: list[Mount] = Field(default_factory=list, description="What the step finds at paths.")
     export: list[Export] = Field(default_factory=list, description="What goes back into the work tree.")
     runtime: Literal["host"] | None = Field(default=None, description="A process of this machine, whatever the engine.")
-    success_exit_codes: list[int] = Field(default=[0], description="Exit codes that count as success.")
+    success_exit_codes: list[Number] = Field(default=[0], description="Exit codes that count as success.")
 
     @model_validator(mode="after")
     def _one_source(self) -> Script:
@@ -264,6 +275,8 @@ class BasicAuth(Part):
 class Auth(Part):
     """How a request says who asks; every value may come from `secrets`."""
 
+    model_config = _one_of("bearer", "basic", "header")
+
     bearer: Text | None = Field(default=None, description="A token.")
     basic: BasicAuth | None = Field(default=None, description="A user and a password.")
     header: HeaderAuth | None = Field(default=None, description="A header of the service's own.")
@@ -277,6 +290,18 @@ class Auth(Part):
 class Api(Part):
     """One HTTP request."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "anyOf": [
+                    {"required": ["json", "form"]},
+                    {"required": ["json", "body"]},
+                    {"required": ["form", "body"]},
+                ]
+            }
+        }
+    )
+
     url: Text = Field(description="Where to; http or https.")
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] = Field(default="GET")
     query: dict[Text, Any] = Field(default_factory=dict, description="Query parameters.")
@@ -286,13 +311,15 @@ class Api(Part):
     body: Text | None = Field(default=None, description="A body, sent as it is.")
     auth: Auth | None = Field(default=None, description="How the request says who asks.")
     timeout: Duration = Field(default="30s", description="How long the request may take.")
-    follow_redirects: bool = Field(default=True, description="Whether redirects are followed (up to 5).")
-    verify_tls: bool = Field(default=True, description="Whether certificates are checked.")
+    follow_redirects: Flag = Field(default=True, description="Whether redirects are followed (up to 5).")
+    verify_tls: Flag = Field(default=True, description="Whether certificates are checked.")
     success_status: list[Scalar] = Field(
         default=["200-299"], description="Status codes, or ranges of them, that count as success."
     )
     success_condition: Text | None = Field(default=None, description="An expression over `response` that must be true.")
-    max_response: Annotated[int, Field(ge=1, le=100 << 20)] = Field(default=1 << 20, description="Bytes of the answer.")
+    max_response: Annotated[int, Field(ge=1, le=100 << 20, strict=True)] = Field(
+        default=1 << 20, description="Bytes of the answer."
+    )
 
     @model_validator(mode="after")
     def _one_body(self) -> Api:
@@ -328,14 +355,14 @@ class StepOutput(Part):
     format: Literal["text", "json", "yaml"] = Field(default="text")
     select: Text | None = Field(default=None, description="A path into JSON or YAML, e.g. `a.b[0]`.")
     default: Any = Field(default=None, description="The value when there is none.")
-    sensitive: bool = Field(default=False, description="Kept in memory only, and masked everywhere.")
+    sensitive: Flag = Field(default=False, description="Kept in memory only, and masked everywhere.")
 
 
 class Artifact(Part):
     """Files that are kept with the run."""
 
     path: Text = Field(description="A file, a folder, or a pattern with `*`.")
-    optional: bool = Field(default=False, description="Whether there may be none.")
+    optional: Flag = Field(default=False, description="Whether there may be none.")
 
 
 def _check_retry(value: Any) -> Any:
@@ -357,6 +384,8 @@ Loop = Annotated[Any, BeforeValidator(_check_loop), WithJsonSchema({"type": ["ar
 class Step(Part):
     """One step: exactly one of the kinds, and what all kinds have."""
 
+    model_config = _one_of(*STEP_KINDS)
+
     name: Ident = Field(description="The step's name; later steps read `steps.<name>`.")
     description: Text = Field(default="", description="What it does.")
     container: Container | None = None
@@ -371,14 +400,14 @@ class Step(Part):
     max_parallel: Annotated[int, Field(ge=1, strict=True)] | None = Field(
         default=None, description="How many items run at the same time."
     )
-    fail_fast: bool = Field(default=True, description="Whether a failed item keeps others from starting.")
+    fail_fast: Flag = Field(default=True, description="Whether a failed item keeps others from starting.")
     retry: Annotated[Retry, BeforeValidator(_check_retry)] | None = Field(
         default=None, description="When to try again."
     )
     timeout: Duration | None = Field(default=None, description="How long one try may take.")
-    continue_on_error: bool = Field(default=False, description="Whether the run goes on as if it had succeeded.")
+    continue_on_error: Flag = Field(default=False, description="Whether the run goes on as if it had succeeded.")
     env: Env = Field(default_factory=dict, description="Environment variables.")
-    cache: bool = Field(default=False, description="Whether the engine may answer from its cache.")
+    cache: Flag = Field(default=False, description="Whether the engine may answer from its cache.")
     concurrency: Concurrency | None = Field(default=None, description="What the step may not run beside.")
     artifacts: dict[Ident, Artifact] = Field(default_factory=dict, description="Files that are kept with the run.")
     outputs: dict[Ident, StepOutput] = Field(default_factory=dict, description="What later steps may read.")
@@ -400,7 +429,7 @@ class Output(Part):
     description: Text = ""
     value: Any = Field(description="Its value, usually `${steps.<name>.output}`.")
     type: Literal["string", "integer", "number", "boolean", "array", "object"] | None = None
-    sensitive: bool = False
+    sensitive: Flag = False
 
 
 class Defaults(Part):
@@ -414,7 +443,21 @@ class Defaults(Part):
     env: Env = Field(default_factory=dict, description="Of every step.")
 
 
-Update = dict[Text, Any]
+Update = Annotated[
+    dict[Text, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {
+                "status": {"anyOf": [{"enum": [*Status]}, {"type": "string", "pattern": r"\$\{"}]},
+                "priority": {"anyOf": [{"enum": [*Priority]}, {"type": "string", "pattern": r"\$\{"}]},
+                "assignee": {"type": ["string", "null"]},
+            },
+            "patternProperties": {r"^metadata\.": {}},
+            "additionalProperties": False,
+        }
+    ),
+]
 """Fields of the task, with their new values: status, assignee, priority, metadata.<key>."""
 
 
@@ -447,7 +490,7 @@ class Template(Part):
     max_parallel: Annotated[int, Field(ge=1, strict=True)] | None = Field(
         default=None, description="How many steps run at the same time."
     )
-    fail_fast: bool = Field(default=True, description="Whether a failure keeps further steps from starting.")
+    fail_fast: Flag = Field(default=True, description="Whether a failure keeps further steps from starting.")
 
     @model_validator(mode="before")
     @classmethod

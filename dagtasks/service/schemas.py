@@ -21,20 +21,42 @@ def _of_model(model: type[BaseModel]) -> dict[str, Any]:
     return {"$schema": DIALECT, **_with_empty(schema), "title": f"dagtasks {model.__name__.lower()}"}
 
 
+_MAPS = ("properties", "patternProperties", "$defs")
+"""Words below which stand schemas by names of our own, which may be words of JSON Schema."""
+
+
 def _with_empty(schema: Any) -> Any:
     """Let every property be empty, too: an empty value is as if the key were not there."""
     if isinstance(schema, list):
         return [_with_empty(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    changed = {key: _with_empty(value) for key, value in schema.items()}
-    required = changed.get("required", ())
-    if isinstance(changed.get("properties"), dict):
-        changed["properties"] = {
-            name: value if name in required else {"anyOf": [value, {"type": "null"}]}
-            for name, value in changed["properties"].items()
-        }
+    changed = {key: _with_empty(value) for key, value in schema.items() if key not in _MAPS}
+    for word in _MAPS:
+        if word in schema:
+            changed[word] = {name: _with_empty(inside) for name, inside in schema[word].items()}
+    if "patternProperties" in changed:
+        changed.setdefault("additionalProperties", False)
+    optional = changed.get("properties", {}).keys() - set(changed.get("required", ()))
+    for name in optional:
+        changed["properties"][name] = _or_nothing(changed["properties"][name])
     return changed
+
+
+def _or_nothing(schema: dict[str, Any]) -> dict[str, Any]:
+    if not schema or {"type": "null"} in schema.get("anyOf", ()) or "null" in schema.get("type", ()):
+        return schema
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _template() -> dict[str, Any]:
+    """The schema of templates. What a step must have may come from `defaults`, so no editor asks for it."""
+    schema = _of_model(Template)
+    parts = schema["$defs"]
+    for name in ("Container", "Script", "Api"):
+        parts[name] = {key: value for key, value in parts[name].items() if key not in ("required", "oneOf")}
+        parts["Defaults"]["properties"][name.lower()] = _or_nothing({"$ref": f"#/$defs/{name}"})
+    return schema
 
 
 def _settings() -> dict[str, Any]:
@@ -66,6 +88,6 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "task": lambda: _of_model(Task),
     "project": lambda: _of_model(Project),
     "phase": lambda: _of_model(Phase),
-    "template": lambda: _of_model(Template),
+    "template": _template,
     "settings": _settings,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -11,8 +12,10 @@ from typing import Any
 from dagtasks.errors import InvalidInput, InvalidProject, NotFound, Problem
 from dagtasks.language.parameters import read_texts
 from dagtasks.model.names import KEY_PATTERN, choose_from
+from dagtasks.model.run import RunRecord
 from dagtasks.model.summary import TemplateSummary
 from dagtasks.model.template import Template, with_defaults
+from dagtasks.planning.drawing import Drawing, make_drawing
 from dagtasks.planning.index import Index
 from dagtasks.planning.lint import find_advice, find_off, switch_off
 from dagtasks.planning.plan import PlannedTemplate
@@ -98,6 +101,48 @@ def _advise(project: Project, row: TemplateSummary, known: Mapping[str, Template
         findings += shellcheck.check_shell(program, reading.template, data)
     placed = dict.fromkeys(in_defaults(finding, reading.data) for finding in findings)
     return document.problems_for(switch_off(placed, find_off(reading.data)[0]))
+
+
+def read_script(project: Project, path: str) -> str:
+    """A script of the repository. Raises `NotFound`, `InvalidInput` when it is not text or lies elsewhere."""
+    found = (project.root / path).resolve()
+    if not found.is_relative_to(project.root.resolve()):
+        raise InvalidInput(f"{path} does not lie in the repository")
+    try:
+        return found.read_text("utf-8")
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {path}") from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise InvalidInput(f"{path} cannot be read as text: {error}") from None
+
+
+def draw(project: Project, name: str, run: str | None = None) -> Drawing:
+    """The steps of the template; with a run, as that run had it, and with its states.
+
+    Raises `NotFound`, `InvalidProject`, and `InvalidInput` when the run is one of another template.
+    """
+    if run is None:
+        template = Template.model_validate(project.read_template(find_template(project.load(), name).path))
+        return make_drawing(template, {})
+    record = project.runs.get(run)
+    if record.template.get("name") != name:
+        raise InvalidInput(f"run {record.id} is one of template {record.template.get('name')}")
+    data = _data_of_run(project, record)
+    return make_drawing(Template.model_validate(data), {step.name: str(step.state) for step in record.steps})
+
+
+def _data_of_run(project: Project, record: RunRecord) -> Any:
+    """What the run's template said. Raises `NotFound` when nothing was kept of that."""
+    root = record
+    while root.parent:
+        root = project.runs.get(root.parent)
+    sources = json.loads(project.runs.read_plan(root.id))
+    templates = [sources["template"], *sources["templates"].values()]
+    blob = record.template.get("blob")
+    found = next((template["data"] for template in templates if template["blob"] == blob), None)
+    if found is None:
+        raise NotFound(f"the template of run {record.id} was not kept")
+    return found
 
 
 def find_template(index: Index, text: str) -> TemplateSummary:

@@ -14,6 +14,8 @@ from dagtasks.model.names import KEY_PATTERN, PROJECT_PATTERN, TASK_ID_PATTERN
 
 TASKS = "tasks"
 TEMPLATES = "templates"
+TESTS_END = ".test.yaml"
+"""The end of the names of files below `templates/` that hold test cases for the template beside them."""
 COMMENTS = "comments"
 DEFAULT_SETTINGS = "config/default.yaml"
 ENGINE_SETTINGS = "config/dagger.yaml"
@@ -54,7 +56,7 @@ def place(path: str) -> Place | None:
     if ending not in (".yaml", ".yml") or name.startswith("."):
         return None
     if top == TEMPLATES:
-        return Place(path, Kind.TEMPLATE, stem)
+        return None if name.endswith(TESTS_END) else Place(path, Kind.TEMPLATE, stem)
     if top != TASKS or not folders:
         return None
     return _place_below_project(path, folders, stem)

@@ -181,3 +181,52 @@ steps:
     assert [line.split()[1] for line in options] == ["--shell=bash", "--shell=sh", "--shell=sh"]
     assert "set -e\necho c" in asked.read_text()
     assert "set -e\necho a" not in asked.read_text()
+
+
+# -- graph and schema -----------------------------------------------------------------------------------------------
+
+TWO = """\
+metadata:
+  name: two
+
+parameters:
+  fail: {type: boolean, default: false}
+
+steps:
+  - name: first
+    container: {image: "alpine:3", command: "echo first"}
+  - name: second
+    if: "!fail"
+    container: {image: "alpine:3", command: "echo second"}
+"""
+
+
+def test_a_template_is_drawn(project: MakeProject, cli: Cli) -> None:
+    root = project({"templates/two.yaml": TWO}).root
+    done = cli(root, "template", "graph", "two")
+    assert done.out.splitlines()[:3] == ["flowchart TD", '  s0["first (container)"]', '  s1["second (container: if)"]']
+    assert cli(root, "template", "graph", "two", "--format", "dot").out.startswith('digraph "two" {\n')
+    assert cli(root, "template", "graph", "two", "--json").json["edges"] == [["first", "second"]]
+    assert cli(root, "template", "graph", "three").code == 5
+
+
+def test_a_template_is_drawn_as_a_run_had_it(project: MakeProject, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = project({"templates/two.yaml": TWO, "templates/other.yaml": TWO.replace("two", "other")}).root
+    monkeypatch.setenv("DAGTASKS_ENGINE", "local")
+    run = cli(root, "run", "--template", "two", "--param", "fail=true", "--json").json["id"]
+    write_files(root, {"templates/two.yaml": TWO.replace("second", "another")})
+    drawn = cli(root, "template", "graph", "two", "--run", run).out
+    assert (
+        '  s0["first (container) succeeded"]:::succeeded\n  s1["second (container: if) skipped"]:::skipped\n' in drawn
+    )
+    states = [step["state"] for step in cli(root, "template", "graph", "two", "--run", run, "--json").json["steps"]]
+    assert states == ["succeeded", "skipped"]
+    done = cli(root, "template", "graph", "other", "--run", run)
+    assert (done.code, done.err) == (2, f"error: run {run} is one of template two\n")
+
+
+def test_the_schema_is_the_one_of_schema_template(project: MakeProject, cli: Cli) -> None:
+    root = project({}).root
+    done = cli(root, "template", "schema")
+    assert done.out == cli(root, "schema", "template").out
+    assert json.loads(done.out)["$schema"] == "https://json-schema.org/draft/2020-12/schema"

@@ -111,18 +111,29 @@ def top_folders(root: Path) -> tuple[list[str], list[str]]:
     return [name for name in (TASKS, TEMPLATES) if name not in links and (root / name).is_dir()], links
 
 
-def list_folder(root: Path, folder: str, on_error: OnError | None = None) -> tuple[list[os.DirEntry[str]], list[str]]:
+def list_folder(
+    root: Path | str, folder: str, on_error: OnError | None = None
+) -> tuple[list[os.DirEntry[str]], list[str]]:
     """The files and symlinks in the folder (a path relative to the root), and the paths of the folders in it.
 
     Folders that begin with a dot are left out, and those of comments, which would double a walk. A folder that cannot
     be read is told to `on_error` and has nothing in it.
     """
-    files, folders = [], []
-    for entry in _list(root, folder, on_error):
-        if not entry.is_dir(follow_symlinks=False):
-            files.append(entry)
-        elif not entry.name.startswith(".") and not _is_comments(folder, entry.name):
-            folders.append(f"{folder}/{entry.name}")
+    files: list[os.DirEntry[str]] = []
+    folders: list[str] = []
+    try:
+        with os.scandir(f"{root}/{folder}") as entries:
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    files.append(entry)
+                elif not entry.name.startswith(".") and not _is_comments(folder, entry.name):
+                    folders.append(f"{folder}/{entry.name}")
+    except FileNotFoundError:
+        return [], []  # removed since its parent was listed
+    except OSError as error:
+        if on_error:
+            on_error(folder, error)
+        return [], []
     return files, folders
 
 
@@ -130,27 +141,18 @@ def _is_comments(folder: str, name: str) -> bool:
     return name == COMMENTS and folder.count("/") == 1 and folder.startswith(f"{TASKS}/")
 
 
-def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """All files and symlinks below `tasks/` and `templates/`, each with its path relative to the root, in no order."""
-    waiting, _ = top_folders(root)
+def walk(root: Path, folder: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """All files and symlinks below `tasks/` and `templates/`, each with its path relative to the root, in no order.
+
+    With a folder (a path relative to the root): those below it.
+    """
+    waiting = [folder] if folder else top_folders(root)[0]
     while waiting:
         folder = waiting.pop()
         files, deeper = list_folder(root, folder)
         waiting += deeper
         for entry in files:
             yield f"{folder}/{entry.name}", entry
-
-
-def _list(root: Path, folder: str, on_error: OnError | None) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(f"{root}/{folder}") as entries:
-            return list(entries)
-    except FileNotFoundError:
-        return []  # removed since its parent was listed
-    except OSError as error:
-        if on_error:
-            on_error(folder, error)
-        return []
 
 
 def check_symlink(path: str) -> Finding:

@@ -87,7 +87,7 @@ class _Walk:
     """A walk through folders that notes what it sees."""
 
     def __init__(self, root: Path, known: Mapping[str, Keys]) -> None:
-        self._root = root
+        self._root = str(root)  # to write a Path into the path of each folder would take longer than to look there
         self._known = known
         self.seen = Scan({}, [], [], time.time_ns())
 
@@ -108,7 +108,7 @@ class _Walk:
             self._receive(answer())
 
     def _send(self, folders: Sequence[str]) -> bytes:
-        walk = _Walk(self._root, self._known)
+        walk = _Walk(Path(self._root), self._known)
         walk.go(folders)
         return marshal.dumps((walk.seen.folders, walk.seen.same, pack(walk.seen.problems)))
 
@@ -120,7 +120,8 @@ class _Walk:
 
     def _look_into(self, folder: str) -> list[str]:
         files, deeper = list_folder(self._root, folder, self._refuse)
-        self.note(folder, [file for file in files if file.name.endswith((".yaml", ".yml")) or file.is_symlink()])
+        if files:
+            self.note(folder, [file for file in files if file.name.endswith((".yaml", ".yml")) or file.is_symlink()])
         return deeper
 
     def _refuse(self, folder: str, error: OSError) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dagtasks.errors import Conflict, Finding, Problem
-from dagtasks.model.run import RunRecord
 from dagtasks.model.summary import BindingSummary, TaskSummary
 from dagtasks.model.values import RunState, Status
 from dagtasks.planning.index import Index
 from dagtasks.store.layout import TASKS
 from dagtasks.store.project import Project
+
+if TYPE_CHECKING:
+    from dagtasks.model.run import RunRecord
 
 CODES = {
     "DT211": "A task got a status that its project allows only when a workflow has succeeded (`gates`), and that "

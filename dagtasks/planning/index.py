@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple, TypeVar
 
@@ -38,6 +38,11 @@ class Index(_Parts):
     def dependents(self) -> Mapping[str, list[str]]:
         """Each task's id with the ids of the tasks that depend on it."""
         return graph.reverse({task.id: task.depends_on for task in self.tasks.values()})
+
+    @property
+    def edges(self) -> Mapping[str, Sequence[str]]:
+        """Each task's id with the ids that it depends on; they are looked up when somebody asks for them."""
+        return _Edges(self.tasks)
 
     @cached_property
     def unblocks(self) -> Mapping[str, int]:
@@ -99,6 +104,20 @@ class Index(_Parts):
         if broken:
             return f"its file {broken.path} cannot be read: see `dagtasks validate`"
         return choose_from(text, self.tasks)
+
+
+class _Edges(Mapping[str, Sequence[str]]):
+    def __init__(self, tasks: Mapping[str, TaskSummary]) -> None:
+        self._tasks = tasks
+
+    def __getitem__(self, name: str) -> Sequence[str]:
+        return self._tasks[name].depends_on
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
 
 
 def build_index(rows: Iterable[Row], problems: Iterable[Problem]) -> Index:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
+from typing import cast
+
 from dagtasks.errors import Conflict, InvalidProject, NotFound
 from dagtasks.model.summary import TaskSummary
 from dagtasks.model.values import Status
@@ -23,7 +26,8 @@ def find_task(index: Index, text: str) -> TaskSummary:
 
 def with_row(index: Index, row: TaskSummary) -> Index:
     """The index with the task as it will be."""
-    return Index(index.projects, index.phases, {**index.tasks, row.id: row}, index.templates, index.broken)
+    tasks = ChainMap({row.id: row}, cast(dict[str, TaskSummary], index.tasks))  # nobody writes to it
+    return Index(index.projects, index.phases, tasks, index.templates, index.broken)
 
 
 def refuse_open_dependencies(index: Index, task: TaskSummary, before: Status | None, *, ignore: bool) -> list[str]:
@@ -52,7 +56,8 @@ def check_dependencies(index: Index, row: TaskSummary) -> None:
     for need in row.depends_on:
         if need not in index.tasks and need != row.id:
             find_task(index, need)
-    edges = {**{task.id: task.depends_on for task in index.tasks.values()}, row.id: row.depends_on}
-    if row.id in graph.reachable(edges, [row.id]):
+    after = with_row(index, row)
+    if row.id in graph.reachable(after.edges, [row.id]):
+        edges = {task.id: task.depends_on for task in after.tasks.values()}
         cycle = next((path for path in graph.find_cycles(edges) if row.id in path), [row.id])
         raise Conflict(f"tasks would depend on one another in a circle: {' -> '.join([*cycle, cycle[0]])}")

@@ -129,6 +129,22 @@ def test_set_looks_at_nothing_but_the_task_and_what_it_needs(tmp_path: Path) -> 
     assert any(b"ops-000001" in part.read_bytes() for part in cache.iterdir())
 
 
+def test_create_looks_at_nothing_but_the_project_and_what_the_task_needs(tmp_path: Path) -> None:
+    """Beside it lies a file that cannot be read: who walks through the tree finds it."""
+    git(tmp_path, "init", "--quiet")
+    files = {
+        "project": "name: W\n",
+        "phases/build": "name: B\n",
+        "web-000001": "name: One\n",
+        "web-000002": "name: [\n",
+    }
+    write_files(tmp_path, {f"tasks/web/{name}.yaml": text for name, text in files.items()})
+    cache = tmp_path / ".git/dagtasks/cache"
+    create = ("task", "create", "web", "--name", "New", "--phase", "build", "--depends-on")
+    assert "dagtasks.store.loading" not in modules_of(tmp_path, *create, "000001")
+    assert not any(b"web-000002" in part.read_bytes() for part in cache.iterdir())
+
+
 def test_a_shell_completes_ids_without_reading_files(warm: Path) -> None:
     variables = {"_DAGTASKS_COMPLETE": "bash_complete", "COMP_WORDS": "dagtasks task show web-", "COMP_CWORD": "3"}
     program = (

@@ -32,10 +32,11 @@ def create(project: Project, key: str, data: Mapping[str, Any], settings: WriteS
         check_word(kind, data.get(kind) or next(iter(Status if kind == "status" else Priority)))
 
     def make() -> Change:
-        index = project.load()
+        wanted = data.get("depends_on") or ()
+        index = project.load_project(key, wanted)
         index.get_project(key)
-        needs = sorted({find_task(index, need).id for need in data.get("depends_on") or ()})
-        found = _new_place(index, key)
+        needs = sorted({find_task(index, need).id for need in wanted})
+        found = _new_place(project, key)
         written = {
             **data,
             "status": data.get("status") or Status.PLANNED,
@@ -56,15 +57,14 @@ def create(project: Project, key: str, data: Mapping[str, Any], settings: WriteS
     return save(project, f"task create in {key}", make, settings)
 
 
-def _new_place(index: Index, key: str) -> Place:
+def _new_place(project: Project, key: str) -> Place:
     """A place for a new task: an id that no file has, in a folder that does not get too full."""
     import secrets  # costs start-up, and reading needs none
 
-    taken = index.tasks.keys() | {file.id for file in index.broken}
+    taken = project.find_tasks(key)
     while (name := f"{key}-{''.join(secrets.choice(ID_ALPHABET) for _ in range(6))}") in taken:
         continue
-    paths = [*(task.path for task in index.tasks.values()), *(file.path for file in index.broken)]
-    flat = sum(path.rpartition("/")[0] == f"{TASKS}/{key}" for path in paths)
+    flat = sum(path.count("/") == 2 for path in taken.values())
     deeper = f"/{name[-2:]}" if flat >= FOLDER_LIMIT else ""
     return Place(f"{TASKS}/{key}{deeper}/{name}.yaml", Kind.TASK, name, key)
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagtasks.errors import InvalidProject
-from dagtasks.model.names import TASK_ID_PATTERN
+from dagtasks.model.names import PROJECT_PATTERN, TASK_ID_PATTERN
 from dagtasks.model.summary import TaskSummary
 from dagtasks.planning.index import Index, build_index
 from dagtasks.store.cache import Cache
 from dagtasks.store.layout import TASKS, Kind, place, walk
 from dagtasks.store.reading import read_paths
-from dagtasks.store.records import Details, pack, unpack, unpack_problem, unpack_row
+from dagtasks.store.records import Details, Record, pack, unpack, unpack_problem, unpack_row
 
 if TYPE_CHECKING:
     from dagtasks.model.task import Task
@@ -37,6 +37,33 @@ def load_around(root: Path, text: str, cache: Cache) -> Index:
     for row in [unpack_row(record.row) for record in records.values() if record.row]:
         if isinstance(row, TaskSummary):
             records |= read_paths(root, cache, [*_files_of(root, row.depends_on), *_project_files(root, row.project)])
+    return _make_index(records)
+
+
+def load_project(root: Path, key: str, needs: Iterable[str], cache: Cache) -> Index:
+    """The part of the index that a new task of the project needs: its phases, and the tasks that are named.
+
+    No other file is looked at. Where a name does not lead to exactly one file, or there is no such project, this is the
+    whole index, which knows what to say about that.
+    """
+    found = [_find_task_files(root, need) for need in needs]
+    if _is_project(root, key) and all(len(paths) == 1 for paths in found):
+        paths = {*_project_files(root, key), *(path for [path] in found)}
+        index = _make_index(read_paths(root, cache, paths))
+        if key in index.projects:
+            return index
+    from dagtasks.store.loading import load_index
+
+    return load_index(root, cache)
+
+
+def _is_project(root: Path, key: str) -> bool:
+    """Whether that can be the folder of a project; symlinks are not followed."""
+    folders = (root / TASKS, root / TASKS / key)
+    return re.fullmatch(PROJECT_PATTERN, key) is not None and not any(folder.is_symlink() for folder in folders)
+
+
+def _make_index(records: Mapping[str, Record]) -> Index:
     problems = (unpack_problem(problem) for record in records.values() for problem in record.problems)
     return build_index([unpack_row(record.row) for record in records.values() if record.row], problems)
 

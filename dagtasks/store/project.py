@@ -191,6 +191,22 @@ class Project:
 
         return load_around(self.root, task, self._cache())
 
+    def load_project(self, key: str, tasks: Iterable[str] = ()) -> Index:
+        """The part of the index that a new task of the project needs: the project, its phases and those tasks.
+
+        Tasks are found as in `load_around`. The whole index when the project or one of the tasks is not there.
+        """
+        from dagtasks.store.around import load_project
+
+        return load_project(self.root, key, tasks, self._cache())
+
+    def find_tasks(self, key: str) -> dict[str, str]:
+        """The ids that files of the project have, each with the path of one. Only names are looked at."""
+        from dagtasks.store.layout import walk
+
+        files = walk(self.root, f"{TASKS}/{key}")
+        return {entry.name.partition(".")[0]: path for path, entry in files if entry.name.startswith(f"{key}-")}
+
     def load_details(self, path: str) -> dict[str, Any]:
         """`description` and `workflows` of the task in that file. Raises `InvalidProject` when the file is wrong."""
         from dagtasks.store.around import load_details

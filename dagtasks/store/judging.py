@@ -88,7 +88,7 @@ def take_snapshot(keys: Mapping[str, Keys], judged: Judged, records: Mapping[str
     index = judged.whole
     kinds = (index.projects.values(), index.phases.values(), index.templates.values(), index.broken)
     others = tuple([[records[row.path].row for row in rows] for rows in kinds])
-    tasks = [(row.id, records[row.path]) for row in index.tasks.values()]
+    tasks = {row.id: records[row.path] for row in index.tasks.values()}
     of_tasks = {row.path for row in index.tasks.values()}
     digests = {path: record.digest for path, record in records.items() if path not in of_tasks}
     starts, placed = marshal.dumps([*index.startable]), marshal.dumps(judged.placed)

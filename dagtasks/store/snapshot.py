@@ -67,17 +67,21 @@ class Tasks(Mapping[str, TaskSummary]):
         return digests[name]
 
     def with_records(self, records: Mapping[str, Record]) -> Tasks:
-        """The same with other records for some of the tasks that there are."""
-        view = memoryview(self._content)
-        groups: list[bytes | memoryview] = [view[start:end] for start, end in pairwise(self._starts)]
+        """The same with other records for some of the tasks, and with new tasks. There must be a task already."""
         changed: dict[int, dict[str, Record]] = {}
         for name, record in records.items():
-            changed.setdefault(self._find_group(name), {})[name] = record
-        for number, fresh in changed.items():
-            digests, rows = self._load(number)
-            after = [fresh[name].row if name in fresh else row for name, row in zip(digests, rows, strict=True)]
-            groups[number] = marshal.dumps((digests | {name: fresh[name].digest for name in fresh}, after))
-        return _join(groups, self._firsts, self._count)
+            changed.setdefault(max(bisect_right(self._firsts, name) - 1, 0), {})[name] = record
+        groups: list[_Group] = []
+        for number, (start, end) in enumerate(pairwise(self._starts)):
+            if number in changed:
+                digests, rows = self._load(number)
+                old = {name: _Kept(digests[name], row) for name, row in zip(digests, rows, strict=True)}
+                groups += _pack_groups(
+                    {**old, **{name: _Kept(one.digest, one.row) for name, one in changed[number].items()}}
+                )
+            else:
+                groups.append(_Group(self._firsts[number], memoryview(self._content)[start:end]))
+        return _join(groups, self._count + sum(name not in self for name in records))
 
     def parts(self) -> tuple[Sequence[int], Sequence[str], int, memoryview]:
         """What it is made of: where groups start, counted from the first, their first ids, the number of tasks, and
@@ -119,18 +123,41 @@ class _Values(ValuesView[TaskSummary]):
         return self._mapping.rows()
 
 
-def pack_tasks(records: Sequence[tuple[str, Record]]) -> Tasks:
-    """The tasks of these ids and records, which are in the order of ids."""
-    groups = [dict(records[start : start + GROUP]) for start in range(0, len(records), GROUP)]
-    packed = [
-        marshal.dumps(({name: one.digest for name, one in group.items()}, [one.row for one in group.values()]))
+class _Kept(NamedTuple):
+    """What is kept of a record of a task."""
+
+    digest: bytes
+    row: Packed | None
+
+
+class _Group(NamedTuple):
+    first: str
+    content: bytes | memoryview
+
+
+def pack_tasks(records: Mapping[str, Record]) -> Tasks:
+    """The tasks of these ids and records."""
+    return _join(_pack_groups({name: _Kept(one.digest, one.row) for name, one in records.items()}), len(records))
+
+
+def _pack_groups(kept: Mapping[str, _Kept]) -> list[_Group]:
+    names = sorted(kept)
+    # A group that has grown a little stays as it is: else each new task would leave two small ones.
+    size = len(names) if len(names) <= 2 * GROUP else GROUP
+    groups = [names[start : start + size] for start in range(0, len(names), size or 1)]
+    return [
+        _Group(
+            group[0], marshal.dumps(({name: kept[name].digest for name in group}, [kept[name].row for name in group]))
+        )
         for group in groups
     ]
-    return _join(packed, [next(iter(group)) for group in groups], len(records))
 
 
-def _join(groups: Sequence[bytes | memoryview], firsts: Sequence[str], count: int) -> Tasks:
-    return Tasks(b"".join(groups), [*accumulate(map(len, groups), initial=0)], firsts, count)
+def _join(groups: Sequence[_Group], count: int) -> Tasks:
+    contents = [group.content for group in groups]
+    return Tasks(
+        b"".join(contents), [*accumulate(map(len, contents), initial=0)], [group.first for group in groups], count
+    )
 
 
 class Snapshot(NamedTuple):
@@ -152,7 +179,7 @@ class Snapshot(NamedTuple):
     def make_index(self) -> Index:
         """The index."""
         projects, phases, templates, broken = (map(unpack_row, rows) for rows in self.others)
-        index = _Kept(
+        index = _Known(
             projects={row.key: row for row in projects},
             phases={row.id: row for row in phases},
             tasks=self.tasks,
@@ -177,7 +204,7 @@ class Snapshot(NamedTuple):
         return [len(head).to_bytes(_SIZE), head, groups]
 
 
-class _Kept(Index):
+class _Known(Index):
     """An index that was kept, and with it what takes long to find out."""
 
     starts: bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import marshal
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -19,22 +19,28 @@ from dagtasks.store.judging import locate, read_documents
 from dagtasks.store.reading import Seen, read_files, read_paths
 from dagtasks.store.records import Key, Packed, Record, unpack_row
 from dagtasks.store.scanning import Keys, Scan, forget_keys, unpack_keys
-from dagtasks.store.snapshot import Snapshot, Tasks
+from dagtasks.store.snapshot import Snapshot
 
 FEW = 50
 """So many tasks are looked at one by one. With more it is quicker to look at all."""
 
 
 class _Edit(NamedTuple):
-    """A task whose file has changed: as it was, and as it is."""
+    """A task whose file has changed or is new: as it was, and as it is."""
 
-    before: TaskSummary
+    before: TaskSummary | None
     after: TaskSummary
+
+    @property
+    def old_needs(self) -> Sequence[str]:
+        """What it depended on."""
+        return self.before.depends_on if self.before else ()
 
     @property
     def is_felt_by_others(self) -> bool:
         """Whether the change can matter to other tasks."""
-        return self.before.status is not self.after.status or self.before.depends_on != self.after.depends_on
+        was = (self.before.status, self.before.depends_on) if self.before else None
+        return was != (self.after.status, self.after.depends_on)
 
 
 def update(root: Path, cache: Cache, known: Snapshot, found: Scan) -> Index | None:
@@ -69,52 +75,45 @@ def _compare(known: Mapping[str, Keys], found: Scan) -> tuple[dict[str, Key | No
 
 def _apply(root: Path, cache: Cache, known: Snapshot, fresh: Mapping[str, Record]) -> Snapshot | None:
     """The snapshot with these files, if they are tasks that were and are intact. Keys are as they were."""
-    edits = _find_edits(known.tasks, fresh)
+    edits = _find_edits(known, fresh)
     if edits is None:
         return None
     tasks = known.tasks.with_records({edit.after.id: fresh[edit.after.path] for edit in edits})
     felt = [edit for edit in edits if edit.is_felt_by_others]
     touched = {task.id: task for edit in felt for task in tasks.find_dependents(edit.after.id)}
     touched |= {edit.after.id: edit.after for edit in edits}
-    names = {*touched, *(need for edit in felt for need in (*edit.before.depends_on, *edit.after.depends_on))}
-    if len(names) > FEW or any(_is_in_circle(tasks, edit) for edit in edits):
-        return None
+    names = {*touched, *(need for edit in felt for need in (*edit.old_needs, *edit.after.depends_on))}
     after = known._replace(tasks=tasks)
+    index = after.make_index()
+    if len(names) > FEW or any(_is_in_circle(index, edit) or _is_awaited(known, index, edit) for edit in edits):
+        return None
     before = marshal.loads(known.starts)  # noqa: S302 - the cache has looked at the seal
-    starts = update_startable(before, after.make_index(), names, tasks.find_dependents)
+    starts = update_startable(before, index, names, tasks.find_dependents)
     return _judge(root, cache, after._replace(starts=marshal.dumps(starts)), touched.values())
 
 
-def _find_edits(tasks: Tasks, fresh: Mapping[str, Record]) -> list[_Edit] | None:
+def _find_edits(known: Snapshot, fresh: Mapping[str, Record]) -> list[_Edit] | None:
     """The changes of tasks that the files are; None when they are something else, too."""
-    if len(fresh) > FEW:
+    if len(fresh) > FEW or not known.tasks or not known.digests.keys().isdisjoint(fresh):
         return None
     rows = [unpack_row(record.row) if record.row else None for record in fresh.values()]
-    edits = [_Edit(tasks[row.id], row) for row in rows if isinstance(row, TaskSummary) and row.id in tasks]
-    return edits if len(edits) == len(rows) and all(edit.before.path == edit.after.path for edit in edits) else None
+    edits = [_Edit(known.tasks.get(row.id), row) for row in rows if isinstance(row, TaskSummary)]
+    names = {edit.after.id for edit in edits if edit.before is None or edit.before.path == edit.after.path}
+    return edits if len(names) == len(rows) else None
 
 
-def _is_in_circle(tasks: Tasks, edit: _Edit) -> bool:
+def _is_in_circle(index: Index, edit: _Edit) -> bool:
     """Whether the task depends on itself, if only through others, by an edge that is new."""
-    if {*edit.after.depends_on} <= {*edit.before.depends_on}:
+    if {*edit.after.depends_on} <= {*edit.old_needs}:
         return False
-    return edit.after.id in reachable(_Edges(tasks), [edit.after.id])
+    return edit.after.id in reachable(index.edges, [edit.after.id])
 
 
-class _Edges(Mapping[str, Sequence[str]]):
-    """Each task with those that it depends on, looked up when somebody asks."""
-
-    def __init__(self, tasks: Tasks) -> None:
-        self._tasks = tasks
-
-    def __getitem__(self, name: str) -> Sequence[str]:
-        return self._tasks[name].depends_on
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tasks)
-
-    def __len__(self) -> int:
-        return len(self._tasks)
+def _is_awaited(known: Snapshot, index: Index, edit: _Edit) -> bool:
+    """Whether the task is new and that alone can matter to others: its name may be what somebody meant."""
+    if edit.before is not None:
+        return False
+    return edit.after.project not in index.projects or any(problem[3] == "DT203" for problem in known.problems)
 
 
 def _judge(root: Path, cache: Cache, after: Snapshot, touched: Collection[TaskSummary]) -> Snapshot | None:

@@ -38,7 +38,7 @@ def packed(row: TaskSummary) -> Record:
 
 @pytest.fixture
 def tasks() -> Tasks:
-    return pack_tasks([(name, packed(row)) for name, row in ROWS.items()])
+    return pack_tasks({name: packed(row) for name, row in ROWS.items()})
 
 
 def test_packed_tasks_are_like_a_map(tasks: Tasks) -> None:
@@ -54,7 +54,7 @@ def test_packed_tasks_are_like_a_map(tasks: Tasks) -> None:
 
 
 def test_no_tasks_are_a_map_too() -> None:
-    assert (dict(pack_tasks([])), pack_tasks([]).get("web-000001"), pack_tasks([]).find_dependents("x")) == (
+    assert (dict(pack_tasks({})), pack_tasks({}).get("web-000001"), pack_tasks({}).find_dependents("x")) == (
         {},
         None,
         [],
@@ -71,7 +71,19 @@ def test_some_rows_are_replaced(tasks: Tasks) -> None:
     replaced = tasks.with_records({name: packed(row) for name, row in after.items()})
     assert list(replaced.items()) == list({**ROWS, **after}.items())
     assert [replaced.digest(name) for name in after] == [b"B" * 1000] * len(after)
-    assert tasks == ROWS
+    assert (tasks, len(tasks)) == (ROWS, COUNT)
+
+
+@pytest.mark.parametrize("count", [1, 2, GROUP, 3 * GROUP])
+def test_new_rows_come_where_they_belong(count: int, tasks: Tasks) -> None:
+    """Before all, behind all, and so many between two that a group has to be divided."""
+    names = ["aaa-000000", "web-00000z", "zzz-000000", *(f"web-00009{number:03}" for number in range(count))]
+    new = {name: TaskSummary(name, "web", "path", name, depends_on=("web-000001",)) for name in names}
+    grown = tasks.with_records({name: packed(row) for name, row in new.items()})
+    want = dict(sorted({**ROWS, **new}.items()))
+    assert list(grown.items()) == list(want.items())
+    assert len(grown) == len(want)
+    assert grown.find_dependents("web-000001") == [row for row in want.values() if "web-000001" in row.depends_on]
 
 
 def test_two_processes_see_what_one_sees(project: MakeProject) -> None:
@@ -97,13 +109,18 @@ WORDS = [
 
 
 def write_one(dice: random.Random, root: Path, numbers: range) -> None:
-    """Somebody edits a task: most often sensibly."""
-    number = dice.choice(numbers)
+    """Somebody edits a task, adds or removes one: most often sensibly."""
+    number = dice.choice(range(len(numbers) + 100) if dice.random() < 0.2 else numbers)
+    path = root / f"tasks/web/{number % 7}/web-{number:06}.yaml"
+    if path.exists() and dice.random() < 0.02:
+        path.unlink()
+        return
     words = dice.choice([["status: planned\n"], ["status: completed\n"], [], dice.sample(WORDS, 2)])
-    needs = dice.sample(numbers, dice.choice([0, 1, 1, 2])) if dice.random() < 0.02 else range(number // 2, number)[:2]
-    ids = ", ".join(f"web-{need:06}" for need in needs) + (", web-zzzzzz" if dice.random() < 0.02 else "")
+    last = number % len(numbers)
+    needs = dice.sample(numbers, dice.choice([0, 1, 1, 2])) if dice.random() < 0.02 else range(last // 2, last)[:2]
+    ids = ", ".join(f"web-{need:06}" for need in needs) + (", web-zzzzzz" if dice.random() < 0.01 else "")
     text = f"name: Number {dice.random()}\n{''.join(words)}depends_on: [{ids.removeprefix(', ')}]\n"
-    write_files(root, {f"tasks/web/{number % 7}/web-{number:06}.yaml": text})
+    write_files(root, {path.relative_to(root).as_posix(): text})
 
 
 @pytest.mark.parametrize("count", [12, pytest.param(300, marks=pytest.mark.slow)])
@@ -124,3 +141,39 @@ def test_edits_of_a_few_of_many_tasks_give_what_reading_all_gives(count: int, pr
         assert found == want
         assert found.startable == want.startable
         assert list(found.tasks.values()) == list(want.tasks.values())
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"tasks/web/web-00000b.yaml": "name: What an unknown id may have meant\n"},
+        {"tasks/web/web-00000y.yaml": "name: What somebody waits for\n"},
+        {"tasks/ops/ops-000001.yaml": "name: Of a folder without a project\n"},
+        {"tasks/web/web-000003.yaml": "name: Broken no more\n"},
+        {"tasks/web/web-000001.yaml": "name: [broken\n"},
+        {"tasks/web/deep/web-000001.yaml": "name: Same id as one that was there\n"},
+        {
+            "tasks/web/a/web-00000f.yaml": "name: A\n",
+            "tasks/web/b/web-00000f.yaml": "name: Same id as another new one\n",
+        },
+        {"tasks/web/web-00000c.yaml": "name: In a circle\ndepends_on: [web-000004]\n"},
+        {"tasks/web/web-00000e.yaml": "name: New\ndepends_on: [web-000001, web-zzzzzz]\nstatus: completed\n"},
+    ],
+)
+@pytest.mark.parametrize("need", ["web-00000a", "web-000001"])
+def test_new_tasks_give_what_reading_all_gives(files: dict[str, str], need: str, project: MakeProject) -> None:
+    before = {
+        "project": "name: W\n",
+        "web-000001": "name: One\n",
+        "web-000002": f"name: Two\ndepends_on: [{need}]\n",
+        "web-000003": "name: [\n",
+        "web-000004": "name: Four\ndepends_on: [web-00000c]\n",
+    }
+    if need == "web-000001":
+        del before["web-000004"]
+    root = project({f"tasks/web/{name}.yaml": text for name, text in before.items()}).root
+    cache = Cache(root / ".git/dagtasks/cache")
+    load_index(root, cache)
+    write_files(root, files)
+    assert load_index(root, cache) == load_index(root, Cache(None))
+    assert load_index(root, cache).startable == load_index(root, Cache(None)).startable

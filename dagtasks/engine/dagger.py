@@ -30,6 +30,8 @@ from dagtasks.engine.collecting import Wanted, find_wanted, list_tree, measure_t
 from dagtasks.engine.diagnosis import (
     SERVICE_ENDED,
     clean,
+    engine_lost,
+    find_connect_reason,
     find_start_failure,
     image_error,
     service_ended,
@@ -37,7 +39,7 @@ from dagtasks.engine.diagnosis import (
 )
 from dagtasks.engine.executor import CAPTURE_LIMIT, OUTPUT_LIMIT, ExecResult, OutputSink, StepError
 from dagtasks.engine.folders import ROOT_VARIABLE, check_artifact, find_left_out
-from dagtasks.engine.hosts import HINT, cli_processes, find_connect_timeout, probe, send_signal
+from dagtasks.engine.hosts import HINT, RUNNER_HOST, cli_processes, find_connect_timeout, find_host, probe, send_signal
 from dagtasks.engine.local import LocalExecutor
 from dagtasks.engine.otlp import LATEST, LiveOutput, OutputReceiver
 from dagtasks.errors import EngineUnavailable
@@ -45,7 +47,6 @@ from dagtasks.model.run import Stream
 from dagtasks.planning.plan import ExecRequest, Mounted, ServiceRequest
 from dagtasks.settings import EngineSettings
 
-RUNNER_HOST = "_EXPERIMENTAL_DAGGER_RUNNER_HOST"
 LEAVE_TIMEOUT = 10.0
 ANSWER_TIMEOUT = 5.0
 LAST_LINES = 20
@@ -76,7 +77,7 @@ class DaggerExecutor:
         connect_timeout: float | None = None,
         leave_timeout: float = LEAVE_TIMEOUT,
     ) -> None:
-        self._host = settings.host or os.environ.get(RUNNER_HOST)
+        self._host = find_host(settings)
         self._timeouts = connect_timeout or find_connect_timeout(self._host), leave_timeout
         self._receiver = OutputReceiver()
         self._images: dict[tuple[str, str | None], str] = {}
@@ -117,7 +118,7 @@ class DaggerExecutor:
             async with self._own_session() as session:
                 return await self._execute(session, request, output)
         except EngineUnavailable as error:
-            raise StepError("engine_lost", error.message) from error
+            raise engine_lost(error.message) from error
 
     async def _connected(self) -> _Session:
         """The connection that steps share; a lost one is replaced."""
@@ -301,7 +302,7 @@ class _Session:
         try:
             self.client = connecting.result()
         except (dagger.DaggerError, OSError) as error:
-            raise self._unavailable(clean(str(error)), self._log.last) from error
+            raise self._unavailable(str(error), self._log.last) from error
 
     async def close(self) -> None:
         """Leave the connection; what runs in it is killed."""
@@ -327,16 +328,16 @@ class _Session:
         """The error of a step whose connection broke; the session is of no use any more."""
         self._give_up()
         reason = clean(str(error)).partition("\n")[0]
-        return StepError("engine_lost", f"the connection to the Dagger engine was lost: {reason}")
+        return engine_lost(f"the connection to the Dagger engine was lost: {reason}")
 
     def _give_up(self) -> None:
         self.is_lost = True
         send_signal(self._cli, signal.SIGKILL)  # or leaving would take five minutes
 
-    def _unavailable(self, reason: str, last: str) -> EngineUnavailable:
+    def _unavailable(self, text: str, said: str) -> EngineUnavailable:
         where = f"the Dagger engine at {self._host}" if self._host else "a Dagger engine"
-        said = f" ({clean(last)})" if last else ""
-        return EngineUnavailable(f"{where} cannot be used: {reason}{said}", hint=HINT)
+        reason = find_connect_reason(text, said)
+        return EngineUnavailable(f"{where} cannot be used: {reason}", hint=HINT)
 
     async def _finish(self, task: asyncio.Future[Any], limit: float) -> None:
         """Wait for the SDK; when that takes too long, end its CLI child, which it waits for minutes for."""

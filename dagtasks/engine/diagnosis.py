@@ -13,12 +13,34 @@ QUERY = re.compile(r"^query:\n.*\n\nerror: ", re.DOTALL)
 """Comes before some errors, and may hold the text of a secret."""
 NOT_STARTED = re.compile(r"(?:fork/)?exec:? \"?(?P<command>[^\"\n]*?)\"?: (?P<reason>[^:\n]+)")
 SERVICE_ENDED = re.compile(r"bound service \S+ \(aliased as (?P<names>[^)]+)\) exited(?:: (?P<reason>[^\n]*))?")
+PROGRESS = re.compile(r"\d+ *: ")
+"""How a line of the Dagger CLI begins that says what it is doing."""
+GO_ON = "when `dagtasks doctor` says that it answers, `dagtasks runs retry` goes on with the run"
+"""What to do after an engine was lost in the middle of a run."""
+NO_RUNTIME = 'driver for scheme "image" was not available'
 NO_PLATFORM = ("no manifest matches requested platform", "unknown operating system or architecture")
 
 
 def clean(text: str) -> str:
     """A message of the engine without the query, trace ids and colours."""
     return QUERY.sub("", TRACE_SUFFIX.sub("", ESCAPES.sub("", text))).strip()
+
+
+def find_connect_reason(text: str, said: str) -> str:
+    """Why there is no connection, by the SDK's text and what the Dagger CLI said last, which knows more."""
+    text, said = clean(text), "" if PROGRESS.match(said) else clean(said)
+    if NO_RUNTIME in said:
+        return "neither Docker nor Podman is there, with which the SDK could start one"
+    if "Failed to download the Dagger CLI" in text:
+        return f"{text}; put it there by hand, and name the file with _EXPERIMENTAL_DAGGER_CLI_BIN"
+    if said.startswith("Error: "):
+        return said.removeprefix("Error: ").removeprefix("start engine: ")
+    return f"{text} ({said})" if said else text
+
+
+def engine_lost(reason: str) -> StepError:
+    """What to say of a step whose engine went away, and what to do."""
+    return StepError("engine_lost", f"{reason}; {GO_ON}")
 
 
 def image_error(image: str, text: str, platform: str | None = None) -> StepError:

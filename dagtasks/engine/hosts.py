@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 from dagtasks.engine.supervisor import children_of, parents
 from dagtasks.errors import EngineUnavailable
+from dagtasks.settings import EngineSettings
 
+RUNNER_HOST = "_EXPERIMENTAL_DAGGER_RUNNER_HOST"
 PROBE_TIMEOUT = 3.0
 CONNECT_TIMEOUT = 30.0
 POD_TIMEOUT = 10.0
@@ -24,6 +26,11 @@ HINT = (
     "start one (https://docs.dagger.io/install), set engine.host or DAGTASKS_ENGINE_HOST to a running one, "
     "or use --engine local to run steps as processes of this machine"
 )
+
+
+def find_host(settings: EngineSettings) -> str | None:
+    """Where the engine is: what the settings say, else what the SDK's own variable says, else what the SDK finds."""
+    return settings.host or os.environ.get(RUNNER_HOST)
 
 
 def find_connect_timeout(host: str | None) -> float:

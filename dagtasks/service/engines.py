@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from dagtasks.engine.executor import make_executor
+from dagtasks.engine.hosts import find_host
 from dagtasks.errors import EngineUnavailable
 from dagtasks.settings import EngineSettings
 
@@ -27,6 +28,5 @@ def probe(settings: EngineSettings) -> str:
     except TimeoutError:
         message = f"no {settings.name} engine answered within {PROBE_SECONDS:g} seconds"
         raise EngineUnavailable(message, hint="a run waits longer: dagtasks run --engine dagger") from None
-    return f"{settings.name} at {settings.host or 'the place that the SDK finds'} answers" + (
-        f"; {note}" if note else ""
-    )
+    where = "" if settings.name == "local" else f" at {find_host(settings) or 'the place that the SDK finds'}"
+    return f"{settings.name}{where} answers" + (f"; {note}" if note else "")

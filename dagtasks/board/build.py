@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,11 +11,9 @@ from types import ModuleType
 from typing import NamedTuple
 
 from dagtasks.errors import Conflict, DagtasksError, InvalidInput
+from dagtasks.store.files import exchange
 
 CONFIG = "mkdocs.yml"
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
-_NO_SUCH_CALL = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 
 
 class Built(NamedTuple):
@@ -105,21 +101,8 @@ def _swap(new: Path, old: Path) -> None:
     """Put `new` where `old` is, in one step where the system can: at no instant is there no site."""
     if not old.exists():
         new.rename(old)
-    elif not _exchange(new, old):
+    elif not exchange(new, old):
         aside = new.with_name(f"{new.name}.old.tmp")
         old.rename(aside)
         new.rename(old)
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Exchange the two folders; False where the system or the file system cannot."""
-    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if rename is None:
-        return False
-    if rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
-        return True
-    code = ctypes.get_errno()
-    if code in _NO_SUCH_CALL:
-        return False
-    raise OSError(code, os.strerror(code), str(other))

@@ -9,11 +9,13 @@ import codecs
 import json
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from dagtasks.model.run import RunEvent, StepChanged, StepFinished, StepOutput, StepStarted, Stream
+from dagtasks.store.files import WriteError, append, writing
 
 HEAD = 10 << 20
 TAIL = 10 << 20
@@ -26,7 +28,10 @@ PathOf = Callable[[str, str, int], Path]
 
 
 class LogWriter:
-    """A listener that writes the logs. The head of a log is on disk at once, its tail when the step has ended."""
+    """A listener that writes the logs. The head of a log is on disk at once, its tail when the step has ended.
+
+    A log that cannot be written ends there, and `notes` say so; the run goes on.
+    """
 
     def __init__(
         self, path_of: PathOf, *, now: Callable[[], datetime] | None = None, head: int = HEAD, tail: int = TAIL
@@ -35,29 +40,42 @@ class LogWriter:
         self._now = now or (lambda: datetime.now(UTC))
         self._head = head
         self._tail = tail
-        self._logs: dict[tuple[str, str], _Log] = {}
+        self._logs: dict[tuple[str, str], _Log | None] = {}
+        self.notes: list[str] = []
 
     def __call__(self, event: RunEvent) -> None:
         """Write what a step printed; close its log when the try has ended. Other events are nothing to it."""
         match event:
             case StepOutput():
-                self._find_log(event).add(event.stream, event.data, self._timestamp())
+                with self._noting(event.run, event.step):
+                    if log := self._find_log(event):
+                        log.add(event.stream, event.data, self._timestamp())
             case StepStarted() | StepChanged():
                 self._close(event.run, event.step)
             case StepFinished():
                 self._close(event.run, event.result.name)
 
     def _close(self, run: str, step: str) -> None:
-        log = self._logs.pop((run, step), None)
-        if log is not None:
-            log.close(self._timestamp())
+        with self._noting(run, step):
+            if log := self._logs.get((run, step)):
+                log.close(self._timestamp())
+        self._logs.pop((run, step), None)
 
-    def _find_log(self, event: StepOutput) -> _Log:
+    @contextmanager
+    def _noting(self, run: str, step: str) -> Iterator[None]:
+        try:
+            yield
+        except WriteError as error:
+            self._logs[run, step] = None
+            self.notes.append(f"the log of step {step} is not whole: {error.message}")
+
+    def _find_log(self, event: StepOutput) -> _Log | None:
         key = event.run, event.step
         if key not in self._logs:
             path = self._path_of(event.run, event.step, event.attempt)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._logs[key] = _Log(path.open("wb", buffering=0), self._head, self._tail)
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._logs[key] = _Log(path, path.open("wb", buffering=0), self._head, self._tail)
         return self._logs[key]
 
     def _timestamp(self) -> str:
@@ -75,9 +93,10 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
 
 
 class _Log:
-    """The log of one attempt."""
+    """The log of one attempt. Raises `WriteError`."""
 
-    def __init__(self, file: BinaryIO, head: int, tail: int) -> None:
+    def __init__(self, path: Path, file: BinaryIO, head: int, tail: int) -> None:
+        self._path = path
         self._file = file
         self._head_left = head
         self._tail_limit = tail
@@ -97,14 +116,18 @@ class _Log:
             for text in lines.finish():
                 self._keep(_to_line(at, stream, text))
         if self._left_out:
-            self._file.write(_to_line(at, "log", f"[{self._left_out} bytes of the log are left out here]"))
-        self._file.write(b"".join(self._tail))
+            self._write(_to_line(at, "log", f"[{self._left_out} bytes of the log are left out here]"))
+        self._write(b"".join(self._tail))
         self._file.close()
+
+    def _write(self, content: bytes) -> None:
+        with writing(self._path):
+            append(self._file, content)
 
     def _keep(self, line: bytes) -> None:
         if len(line) <= self._head_left and not self._tail:
             self._head_left -= len(line)
-            self._file.write(line)
+            self._write(line)
             return
         self._tail.append(line)
         self._tail_size += len(line)

@@ -80,7 +80,7 @@ def _change(project: Project, index: Index, task: TaskSummary, document: Documen
     content = edit_document(document, found, edits)
     after = cast(TaskSummary, row_of(found, content))
     data = row_to_json(with_row(index, after), after, date.today())  # noqa: DTZ011 - due dates are the user's days
-    return Change([FileChange(task.path, content)], f"{task.id}: claimed by {name}", "task", data)
+    return Change([FileChange(task.path, content, document.sha256)], f"{task.id}: claimed by {name}", "task", data)
 
 
 # --- between clones -----------------------------------------------------------------------------------------------

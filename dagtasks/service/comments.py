@@ -8,7 +8,7 @@ from dagtasks.errors import InvalidInput
 from dagtasks.model.summary import TaskSummary
 from dagtasks.service.links import find_task
 from dagtasks.service.people import name_or_me
-from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
+from dagtasks.service.saving import NO_FILE, Change, FileChange, Saved, WriteSettings, save
 from dagtasks.service.tasks import ID_ALPHABET
 from dagtasks.store.comments import comment_name, make_comment, parse_comment
 from dagtasks.store.layout import comments_folder
@@ -28,7 +28,7 @@ def add(
         task = find_task(project.load_around(text), text)
         path = _new_path(project, task, now)
         answer = {"task": task.id, **parse_comment(content, path).comments[0]._asdict()}
-        return Change([FileChange(path, content)], f"{task.id}: comment by {name}", "comment", answer)
+        return Change([FileChange(path, content, NO_FILE)], f"{task.id}: comment by {name}", "comment", answer)
 
     return save(project, f"task comment {text}", make, settings)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagtasks.errors import Conflict, InvalidInput, InvalidProject, Problem, Severity
 from dagtasks.model.summary import PHASE_KEYS, PROJECT_KEYS, TASK_KEYS
@@ -37,9 +37,18 @@ def make_file(found: Place, data: Mapping[str, Any]) -> bytes:
     return content
 
 
-def edit_file(project: Project, found: Place, changes: Iterable[Edit]) -> bytes:
-    """The file's content with the edits spliced in. Raises `InvalidProject`, `InvalidInput` or `Conflict`."""
-    return edit_document(project.read_document(found.path), found, changes)
+class Edited(NamedTuple):
+    """The content that a file gets, and the digest of what it was made from."""
+
+    path: str
+    content: bytes
+    base: str
+
+
+def edit_file(project: Project, found: Place, changes: Iterable[Edit]) -> Edited:
+    """The file with the edits spliced in. Raises `InvalidProject`, `InvalidInput` or `Conflict`."""
+    document = project.read_document(found.path)
+    return Edited(found.path, edit_document(document, found, changes), document.sha256)
 
 
 def edit_document(document: Document, found: Place, changes: Iterable[Edit]) -> bytes:

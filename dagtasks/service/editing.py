@@ -106,7 +106,7 @@ def _change(project: Project, found: Place, before: bytes, content: bytes) -> Ch
     refuse_closed_gates(project, after, row, status)
     message = f"{found.id}: {_describe(task, row, old.data or {}, new.data or {})}"
     data = row_to_json(after, row, date.today())  # noqa: DTZ011 - a due date is a day of the user's calendar
-    return Change([FileChange(found.path, content)], message, "task", data)
+    return Change([FileChange(found.path, content, old.sha256)], message, "task", data)
 
 
 def _describe(before: TaskSummary | None, after: TaskSummary, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

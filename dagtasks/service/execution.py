@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -70,13 +70,15 @@ def carry_out(project: Project, job: Job, doing: Doing) -> tuple[RunRecord, list
     values = read_secrets(settings, job.plan.secrets, project.variables())
     executor = make_executor(settings.engine)
     source = json.dumps(to_sources(job.plan), ensure_ascii=False, sort_keys=True).encode()
-    with runs.record(job.record.id, sources(job.plan), source) as recorder:
-        listeners: tuple[Listener, ...] = (recorder, LogWriter(runs.log_path))
+    with runs.record(job.record.id, source) as recorder:
+        logs = LogWriter(runs.log_path)
+        listeners: tuple[Listener, ...] = (recorder, logs)
         writer = WriteBack(project, job.plan, job.record) if job.plan.task and job.plan.updates else None
         listeners += (*([writer] if writer else ()), *doing.listeners)
         desk = replace(make_desk(project), listeners=listeners, secrets=values, waits=doing.waits)
         done = run_plan(job, executor, settings.engine, desk)
-    notes = [*([executor.note] if executor.note else ()), *find_exposed(settings, job.plan.secrets)]
+    notes = [note for note in (executor.note, *logs.notes, recorder.note) if note]
+    notes += find_exposed(settings, job.plan.secrets)
     return done, [*notes, *(writer.notes if writer else ())]
 
 
@@ -169,8 +171,3 @@ def _dirty_digest(project: Project) -> str:
     return sha256(
         git.read_bytes("diff", "--no-ext-diff", "--no-textconv", "HEAD") if git.head().commit else b""
     ).hexdigest()
-
-
-def sources(plan: Plan) -> Mapping[str, bytes]:
-    """The templates that the plan was made from, by blob id."""
-    return {template.blob: template.text.encode() for template in (plan.template, *plan.templates.values())}

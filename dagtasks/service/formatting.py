@@ -29,15 +29,17 @@ def format_files(project: Project, paths: Sequence[str], settings: WriteSettings
 
     def make() -> Change:
         files = []
+        refused.clear()
         for found in _places(project, wanted):
             if found.kind is Kind.TEMPLATE:
                 continue
+            before = project.read_document(found.path)
             try:
-                document = format_document(project.read_document(found.path), ORDERS[found.kind])
+                document = format_document(before, ORDERS[found.kind])
             except DagtasksError as error:
                 refused[found.path] = _reason(error)
             else:
-                files.append(FileChange(found.path, document.content))
+                files.append(FileChange(found.path, document.content, before.sha256))
         return Change(files, "canonical form", "files")
 
     return Formatted(save(project, "fmt", make, settings), refused)
@@ -59,10 +61,12 @@ def fix_files(project: Project, paths: Sequence[str]) -> list[Fixed]:
 
     def make() -> Change:
         files = []
+        fixed.clear()
         for found in _places(project, wanted):
-            mended = mend(found, project.read_document(found.path))
+            before = project.read_document(found.path)
+            mended = mend(found, before)
             if mended.done:
-                files.append(FileChange(found.path, mended.document.content))
+                files.append(FileChange(found.path, mended.document.content, before.sha256))
                 fixed.extend(Fixed(found.path, done) for done in mended.done)
         return Change(files, "quote what YAML could misread", "files")
 

@@ -27,6 +27,7 @@ from dagtasks.store.merges import (
     without_labels,
 )
 from dagtasks.store.project import Project
+from dagtasks.store.writer import Writer
 
 ATTRIBUTES = ("/tasks/**/*.yaml merge=dagtasks",)
 """Lines that `.gitattributes` gets: which files Git hands to the driver. Clones without the driver merge by lines."""
@@ -59,13 +60,15 @@ def driver_command(python: str = sys.executable, package: Path | None = None) ->
     return f"{quoted} %O %A %B %L %P %S %X %Y; case $? in 0) exit 0;; 3) exit 1;; esac; {_FALLBACK}"
 
 
-def configure_driver(git: Git) -> bool:
+def configure_driver(project: Project) -> bool:
     """Name the driver in the configuration of this clone. False when it was named so already."""
+    git = project.get_git()
     wanted = {"name": _NAME, "driver": driver_command()}
     if all(git.find("config", "--get", _CONFIG + key) == value for key, value in wanted.items()):
         return False
-    for key, value in wanted.items():
-        git.write("config", "--local", _CONFIG + key, value)
+    with Writer(project, "init") as writer:
+        for key, value in wanted.items():
+            writer.configure(_CONFIG + key, value)
     return True
 
 
@@ -144,11 +147,11 @@ class ResolveSettings(NamedTuple):
 def resolve(project: Project, paths: Sequence[str], settings: ResolveSettings) -> list[Resolved]:
     """Merge every unmerged file below `tasks/` field by field, from the versions that Git keeps of it."""
     git = project.get_git()
-    with project.lock("resolve"):
+    with Writer(project, "resolve") as writer:
         unmerged = {path: blobs for path, blobs in read_unmerged(git, *(paths or (TASKS,))).items() if _is_ours(path)}
         contents = read_blobs(git, (blob for blobs in unmerged.values() for blob in blobs.values()))
         return [
-            _resolve(project, path, {stage: contents[blob] for stage, blob in blobs.items()}, settings)
+            _resolve(project, writer, path, {stage: contents[blob] for stage, blob in blobs.items()}, settings)
             for path, blobs in sorted(unmerged.items())
         ]
 
@@ -158,7 +161,9 @@ def _is_ours(path: str) -> bool:
     return found is not None and found.kind is not Kind.TEMPLATE
 
 
-def _resolve(project: Project, path: str, versions: Mapping[int, bytes], settings: ResolveSettings) -> Resolved:
+def _resolve(
+    project: Project, writer: Writer, path: str, versions: Mapping[int, bytes], settings: ResolveSettings
+) -> Resolved:
     if 2 not in versions or 3 not in versions:
         side = "your side" if 2 not in versions else "the other side"
         return Resolved(path, "deleted", hint=f"{side} deleted it; keep it: git add {path}; delete it: git rm {path}")
@@ -173,7 +178,7 @@ def _resolve(project: Project, path: str, versions: Mapping[int, bytes], setting
         return _resolved(path, merged.conflicts)
     kept = "" if is_done else _replace(git, file, now, merged.content)
     if not merged.conflicts and settings.stage:
-        git.write("add", "--", path)
+        writer.stage(path)
     return _resolved(path, merged.conflicts, kept)
 
 

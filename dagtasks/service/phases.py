@@ -13,7 +13,7 @@ from dagtasks.model.values import Status
 from dagtasks.planning.index import Index
 from dagtasks.service.documents import edit_file, make_file, refuse_existing, row_of, undo_hint
 from dagtasks.service.fields import PHASE_FIELDS, describe, parse_edits
-from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
+from dagtasks.service.saving import NO_FILE, Change, FileChange, Saved, WriteSettings, save
 from dagtasks.service.views import Listing
 from dagtasks.store.layout import TASKS, Kind, Place
 from dagtasks.store.project import Project
@@ -72,7 +72,7 @@ def create(project: Project, name: str, data: dict[str, Any], settings: WriteSet
         refuse_existing(project, found.path)
         content = make_file(found, {**data, "order": _order(index, found, data["order"])})
         answer = to_json(index, cast(PhaseSummary, row_of(found, content)))
-        return Change([FileChange(found.path, content)], f"{name}: phase created", "phase", answer)
+        return Change([FileChange(found.path, content, NO_FILE)], f"{name}: phase created", "phase", answer)
 
     return save(project, f"phase create {name}", make, settings)
 
@@ -91,9 +91,9 @@ def change(project: Project, name: str, texts: Sequence[str], settings: WriteSet
     def make() -> Change:
         index = project.load()
         index.get_phase(name)
-        content = edit_file(project, found, edits)
-        data = to_json(index, cast(PhaseSummary, row_of(found, content)))
-        return Change([FileChange(found.path, content)], f"{name}: {describe(edits)}", "phase", data)
+        edited = edit_file(project, found, edits)
+        data = to_json(index, cast(PhaseSummary, row_of(found, edited.content)))
+        return Change([FileChange(*edited)], f"{name}: {describe(edits)}", "phase", data)
 
     return save(project, f"phase set {name}", make, settings)
 

@@ -13,7 +13,7 @@ from dagtasks.model.values import Status
 from dagtasks.planning.index import Index
 from dagtasks.service.documents import edit_file, make_file, refuse_existing, row_of, undo_hint
 from dagtasks.service.fields import PROJECT_FIELDS, describe, parse_edits
-from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
+from dagtasks.service.saving import NO_FILE, Change, FileChange, Saved, WriteSettings, save
 from dagtasks.service.views import Listing
 from dagtasks.store.layout import TASKS, Kind, Place
 from dagtasks.store.project import Project
@@ -66,7 +66,7 @@ def create(project: Project, key: str, data: dict[str, Any], settings: WriteSett
         refuse_existing(project, found.path)
         content = make_file(found, data)
         answer = to_json(project.load(), cast(ProjectSummary, row_of(found, content)))
-        return Change([FileChange(found.path, content)], f"{key}: project created", "project", answer)
+        return Change([FileChange(found.path, content, NO_FILE)], f"{key}: project created", "project", answer)
 
     return save(project, f"project create {key}", make, settings)
 
@@ -79,9 +79,9 @@ def change(project: Project, key: str, texts: Sequence[str], settings: WriteSett
         index = project.load()
         index.get_project(key)
         found = project_place(key)
-        content = edit_file(project, found, edits)
-        data = to_json(index, cast(ProjectSummary, row_of(found, content)))
-        return Change([FileChange(found.path, content)], f"{key}: {describe(edits)}", "project", data)
+        edited = edit_file(project, found, edits)
+        data = to_json(index, cast(ProjectSummary, row_of(found, edited.content)))
+        return Change([FileChange(*edited)], f"{key}: {describe(edits)}", "project", data)
 
     return save(project, f"project set {key}", make, settings)
 

@@ -324,7 +324,7 @@ def prune(project: Project, age: str, *, dry_run: bool) -> list[str]:
     before = datetime.now(UTC).timestamp() - _seconds(age)
     old = [
         record.id
-        for record in project.runs.local()
+        for record in project.runs.published()
         if record.status.is_final and datetime.fromisoformat(record.started_at).timestamp() < before
     ]
     if not dry_run:

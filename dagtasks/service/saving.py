@@ -21,10 +21,21 @@ class WriteSettings(NamedTuple):
 
 
 class FileChange(NamedTuple):
-    """The new content of a file; None removes it."""
+    """The new content of a file; None removes it.
+
+    `base` is the digest of what the content was made from ("": there was no file): if the file is another by now, the
+    change is made anew. None: whatever the file holds.
+    """
 
     path: str
     content: bytes | None
+    base: str | None = None
+
+
+NO_FILE = ""
+"""The `base` of a file that must not be there."""
+ATTEMPTS = 5
+"""How often a change is made anew when somebody else changes the same files at the same moment."""
 
 
 class Change(NamedTuple):
@@ -66,40 +77,67 @@ def save(project: Project, what: str, make: Callable[[], Change], settings: Writ
         )
     wants_commit = project.settings.commit if settings.commit is None else settings.commit
     with Writer(project, what) as writer:
-        change = make()
-        files = {path: content for path, content in _files(change).items() if writer.read(path) != content}
+        for attempt in range(ATTEMPTS):
+            writer.wait_for_git()
+            change = make()
+            files = {path: content for path, content in _files(change).items() if writer.read(path) != content}
+            foreign = writer.find_foreign(list(_files(change))) if wants_commit else []
+            if _is_written(writer, change, files, is_last=attempt == ATTEMPTS - 1):
+                break
         if wants_commit:
-            return _write_and_commit(project, writer, change, files, settings.trailer)
-        writer.write(files)
+            return _commit(project, writer, Written(change, files, foreign), settings.trailer)
         return Saved(change, tuple(files))
+
+
+class Written(NamedTuple):
+    """A change whose files are written. `foreign` are paths that held edits of somebody else before."""
+
+    change: Change
+    files: Mapping[str, bytes | None]
+    foreign: Sequence[str]
+
+
+def _is_written(writer: Writer, change: Change, files: Mapping[str, bytes | None], *, is_last: bool) -> bool:
+    """Write the files; False when somebody else changed them at the same moment, so that it is to be done again.
+
+    The last time that is a `Conflict`.
+    """
+    from dagtasks.store.files import Changed
+
+    try:
+        writer.write(files, {file.path: file.base for file in change.files})
+    except Changed:
+        if is_last:
+            raise
+        return False
+    is_kept = writer.holds(files)
+    if is_last and not is_kept:
+        raise Conflict(f"others keep changing {', '.join(files)}", hint="do it again when they have ended")
+    return is_kept
 
 
 def _files(change: Change) -> dict[str, bytes | None]:
     return {file.path: file.content for file in change.files}
 
 
-def _write_and_commit(
-    project: Project, writer: Writer, change: Change, files: Mapping[str, bytes | None], trailer: str
-) -> Saved:
-    """Write, and commit what is ours: also what an earlier command of ours wrote and left to be committed."""
-    git = project.get_git()
-    paths = list(_files(change))
-    foreign = writer.find_foreign(paths)
-    writer.write(files)
-    changed = git.changed_paths(*paths)
-    if not changed:
-        return Saved(change, tuple(files))
-    if foreign:
-        raise Conflict(
-            f"{', '.join(foreign)} held edits that were not committed, so nothing was committed; the change is saved",
-            hint="look at `git diff` and commit the file yourself",
-        )
+def _commit(project: Project, writer: Writer, written: Written, trailer: str) -> Saved:
+    """Commit what is ours: also what an earlier command of ours wrote and left to be committed."""
     from dagtasks.store.commits import CHANGED, UNDONE
+    from dagtasks.store.files import WriteError
 
+    change, files, foreign = written
     try:
+        changed = project.get_git().changed_paths(*_files(change))
+        if not changed:
+            return Saved(change, tuple(files))
+        if foreign:
+            message = f"{', '.join(foreign)} held edits that were not committed, so nothing was committed"
+            raise Conflict(f"{message}; the change is saved", hint="look at `git diff` and commit the file yourself")
         action = UNDONE if change.is_undo else CHANGED
         message = f"{change.message}\n\n{trailer}" if trailer else change.message
         return Saved(change, tuple(changed), writer.commit(changed, message, action))
     except DagtasksError as error:
-        error.hint = error.hint or "the files are saved; commit them yourself when the cause is gone"
+        hint = "the files are saved; commit them yourself when the cause is gone"
+        # What a `WriteError` says about its file is true of a note of ours, and not of the user's files.
+        error.hint = hint if isinstance(error, WriteError) else error.hint or hint
         raise

@@ -51,10 +51,10 @@ def init_board(path: Path) -> list[Step]:
 
 def _set_up_git(path: Path) -> Iterator[Step]:
     """Hooks run at every commit of everybody here: they are only mentioned."""
-    git = find_git(path.resolve())
-    if git:
-        yield Step("merge driver", "set up" if configure_driver(git) else "kept")
-        is_hooked = any(state.state != "not installed" for state in status(Project(path.resolve())))
+    project = Project(path.resolve())
+    if project.git:
+        yield Step("merge driver", "set up" if configure_driver(project) else "kept")
+        is_hooked = any(state.state != "not installed" for state in status(project))
         yield Step("git hooks", "kept" if is_hooked else "not installed; they are there with: dagtasks hooks install")
 
 

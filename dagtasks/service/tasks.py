@@ -14,7 +14,7 @@ from dagtasks.service.documents import edit_file, make_file, row_of, undo_hint
 from dagtasks.service.fields import TASK_FIELDS, Edit, check_word, describe, parse_edits
 from dagtasks.service.gates import refuse_closed_gates
 from dagtasks.service.links import check_dependencies, check_phase, find_task, refuse_open_dependencies, with_row
-from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
+from dagtasks.service.saving import NO_FILE, Change, FileChange, Saved, WriteSettings, save
 from dagtasks.service.views import row_to_json
 from dagtasks.store.comments import find_comment_files
 from dagtasks.store.layout import TASKS, Kind, Place, comments_folder
@@ -52,7 +52,7 @@ def create(project: Project, key: str, data: Mapping[str, Any], settings: WriteS
         refuse_open_dependencies(after, row, None, ignore=False)
         refuse_closed_gates(project, after, row, None)
         answer = {**row_to_json(after, row, date.today()), "description": written.get("description") or ""}  # noqa: DTZ011
-        return Change([FileChange(found.path, content)], f"{row.id}: created: {row.name}", "task", answer)
+        return Change([FileChange(found.path, content, NO_FILE)], f"{row.id}: created: {row.name}", "task", answer)
 
     return save(project, f"task create in {key}", make, settings)
 
@@ -83,8 +83,8 @@ def change(
         before = find_task(index, text)
         found = Place(before.path, Kind.TASK, before.id, before.project)
         resolved = [_resolve(index, edit) for edit in edits]
-        content = edit_file(project, found, resolved)
-        row = cast(TaskSummary, row_of(found, content))
+        edited = edit_file(project, found, resolved)
+        row = cast(TaskSummary, row_of(found, edited.content))
         check_phase(index, row)
         if links:
             check_dependencies(index, row)
@@ -93,7 +93,7 @@ def change(
         refuse_closed_gates(project, after, row, before.status)
         message = f"{row.id}: {_describe(before, row, resolved)}"
         data = row_to_json(after, row, date.today())  # noqa: DTZ011 - a due date is a day of the user's calendar
-        return Change([FileChange(found.path, content)], message, "task", data, notes)
+        return Change([FileChange(*edited)], message, "task", data, notes)
 
     return save(project, f"task set {text}", make, settings)
 
@@ -144,4 +144,4 @@ def delete(project: Project, text: str, settings: WriteSettings, *, detach: bool
 def _detach(project: Project, index: Index, name: str, gone: str) -> FileChange:
     task = index.tasks[name]
     found = Place(task.path, Kind.TASK, task.id, task.project)
-    return FileChange(task.path, edit_file(project, found, [Edit("remove", ("depends_on",), gone)]))
+    return FileChange(*edit_file(project, found, [Edit("remove", ("depends_on",), gone)]))

@@ -25,7 +25,7 @@ from dagtasks.planning.references import ReferenceFault, find_called
 from dagtasks.planning.steps import edges
 from dagtasks.service import checks, shellcheck
 from dagtasks.service.documents import refuse_existing
-from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
+from dagtasks.service.saving import NO_FILE, Change, FileChange, Saved, WriteSettings, save
 from dagtasks.service.views import Listing
 from dagtasks.store.layout import TEMPLATES, Kind
 from dagtasks.store.project import Project
@@ -214,6 +214,8 @@ def new(project: Project, name: str, kind: str, settings: WriteSettings) -> Save
         refuse_existing(project, path)
         text = (files("dagtasks.service") / "starter" / "new" / f"{kind}.yaml").read_text("utf-8")
         content = text.replace("NAME", name).encode()
-        return Change([FileChange(path, content)], f"{path}: written", "template", {"name": name, "path": path})
+        return Change(
+            [FileChange(path, content, NO_FILE)], f"{path}: written", "template", {"name": name, "path": path}
+        )
 
     return save(project, f"template new {name}", make, settings)

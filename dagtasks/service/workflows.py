@@ -110,7 +110,7 @@ def _edit(project: Project, text: str, what: str, make: Make, settings: WriteSet
         index = project.load()
         task = find_task(index, text)
         edits, message, answer = make(index, task)
-        content = edit_file(project, Place(task.path, Kind.TASK, task.id, task.project), edits)
-        return Change([FileChange(task.path, content)], f"{task.id}: {message}", "workflow", answer)
+        edited = edit_file(project, Place(task.path, Kind.TASK, task.id, task.project), edits)
+        return Change([FileChange(*edited)], f"{task.id}: {message}", "workflow", answer)
 
     return save(project, f"{what} {text}", make_change, settings)

@@ -1,34 +1,25 @@
-"""Committing exactly our paths, and finishing a commit that was cut off (02 section 5).
-
-Before git is started, a journal says what is to be committed. Whoever finds the journal, under the lock of the
-repository, knows that a commit was cut off: what its git left behind is then ours to clear away, and nothing else is.
-"""
+"""Committing exactly our paths, and finishing a commit that was cut off (02 section 5)."""
 
 from __future__ import annotations
 
 import json
 import random
-import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, Self
 
-from dagtasks.errors import Conflict, GitError, LockTimeout
-from dagtasks.store.files import LOCK_HELD, write_file
+from dagtasks.errors import Conflict, GitError
+from dagtasks.store.files import WriteError, write_file
 from dagtasks.store.git import Git
-from dagtasks.store.process import find_git_processes, find_processes_with
+from dagtasks.store.orphans import GitNote, Started
 
-MARK = "DAGTASKS_COMMIT"
-"""An environment variable that marks the git that we started, and all that it starts."""
 CHANGED = "dagtasks"
 UNDONE = "dagtasks undo"
 FOLLOWED = "dagtasks pull"
 """What Git's log of a branch in this clone (the reflog) says of a commit that dagtasks made, or brought here."""
 RETRY_SECONDS = 5.0
 """How long a lock of another git is waited for."""
-ENDING_SECONDS = 10.0
-"""How long the git of a command that died is waited for."""
 
 BUSY = {
     "MERGE_HEAD": "a merge",
@@ -41,27 +32,8 @@ BUSY = {
 """Files in Git's folder that say that something is under way, in which a commit of ours has no place."""
 
 
-class _Journal(NamedTuple):
-    """A commit that is under way: its mark, when it began, and the blob that each path is to have (None: removed)."""
-
-    token: str
-    since: int
-    blobs: dict[str, str | None]
-
-    @classmethod
-    def read(cls, git: Git) -> Self | None:
-        try:
-            data = json.loads(_journal_path(git).read_bytes())
-        except (FileNotFoundError, ValueError):
-            return None
-        return cls(data["token"], data["since"], data["blobs"])
-
-    def write(self, git: Git) -> None:
-        write_file(_journal_path(git), json.dumps(self._asdict()).encode())
-
-
-def _journal_path(git: Git) -> Path:
-    return git.git_dir / "dagtasks" / "commit.json"
+def _note_of(git: Git, lock: Path) -> GitNote:
+    return GitNote(git, git.git_dir / "dagtasks" / "commit.json", lock, lambda: _lock_files(git))
 
 
 def commit(git: Git, paths: Sequence[str], message: str, *, lock: Path, action: str = CHANGED) -> str:
@@ -73,35 +45,29 @@ def commit(git: Git, paths: Sequence[str], message: str, *, lock: Path, action: 
     if what := find_busy(git):
         hint = "finish it first; what dagtasks wrote can be part of it"
         raise Conflict(f"{what} is under way, so nothing was committed; the files are saved", hint=hint)
-    journal = _Journal(secrets.token_hex(8), time.time_ns(), _blobs(git, paths))
-    environment = {MARK: journal.token, LOCK_HELD: str(lock), "GIT_REFLOG_ACTION": action}
-    journal.write(git)
+    note = _note_of(git, lock)
+    started = note.start(_blobs(git, paths))
+    environment = {**note.environment(started), "GIT_REFLOG_ACTION": action}
     try:
         _retry(git, lambda: _announce(git, paths, environment))
         _retry(git, lambda: git.write("commit", "--quiet", "--message", message, "--", *paths, env=environment))
-    except GitError:
-        _finish(git, journal)
-        if not _is_committed(git, journal):
-            raise
-    _journal_path(git).unlink(missing_ok=True)
+    except GitError as error:
+        # Where that fails, too, the note stays, and the next command tries again.
+        with suppress(GitError, OSError):
+            _finish(git, note, started)
+        _raise_unless_committed(git, started, error)
+    note.end()
     return git.read("rev-parse", "HEAD")
 
 
 def run_alone(git: Git, *arguments: str, lock: Path, given: bytes | None = None, action: str = FOLLOWED) -> None:
-    """Run a git that changes the index or the branch; what it leaves when it is killed goes. The caller holds `lock`.
+    """Run a git that changes the index, the branch or the configuration; what it leaves when it is killed goes.
 
-    Raises `GitError`.
+    The caller holds `lock`. Raises `GitError`.
     """
-    journal = _Journal(secrets.token_hex(8), time.time_ns(), {})
-    environment = {MARK: journal.token, LOCK_HELD: str(lock), "GIT_REFLOG_ACTION": action}
-    journal.write(git)
-    try:
-        _retry(git, lambda: git.write(*arguments, given=given, env=environment))
-    except GitError:
-        _finish(git, journal)
-        raise
-    finally:
-        _journal_path(git).unlink(missing_ok=True)
+    note = _note_of(git, lock)
+    environment = {"GIT_REFLOG_ACTION": action}
+    _retry(git, lambda: note.run(*arguments, given=given, env=environment))
 
 
 def find_busy(git: Git) -> str | None:
@@ -150,41 +116,32 @@ def _held(git: Git, error: GitError) -> GitError:
     return GitError(f"{error.message.splitlines()[0]}; locks: {ages or 'gone by now'}", hint=hint)
 
 
-def finish_commit(git: Git) -> None:
-    """Finish a commit that a command of ours left when it died; nothing when there is none. The caller holds the lock.
+def finish_commit(git: Git, *, lock: Path) -> None:
+    """Finish a commit that a command of ours left when it died; nothing when there is none. The caller holds `lock`.
 
     Raises `LockTimeout` when the git that it started still runs.
     """
-    journal = _Journal.read(git)
-    if journal is None:
-        return
-    _wait_for_its_git(journal)
-    _finish(git, journal)
-    _journal_path(git).unlink(missing_ok=True)
+    note = _note_of(git, lock)
+    if started := note.find():
+        with suppress(GitError, OSError):
+            _finish(git, note, started)
 
 
-def _wait_for_its_git(journal: _Journal) -> None:
-    mark = f"{MARK}={journal.token}"
-    end = time.monotonic() + ENDING_SECONDS
-    while running := find_processes_with(mark):
-        if time.monotonic() >= end:
-            raise LockTimeout(f"a git started by dagtasks still runs (process {running[0]})", hint="try again later")
-        time.sleep(0.05)
-
-
-def _finish(git: Git, journal: _Journal) -> None:
-    """Clear away what the git of the journal left: its locks, and entries of the index that are neither old nor new."""
-    if find_git_processes(Path(git.read("rev-parse", "--show-toplevel"))) == []:
-        for lock in _lock_files(git):
-            if lock.exists() and lock.stat().st_mtime_ns >= journal.since:
-                lock.unlink(missing_ok=True)
-    stale = [path for path, blob in journal.blobs.items() if _is_half_done(git, path, blob)]
+def _finish(git: Git, note: GitNote, started: Started) -> None:
+    """Clear away what the git of the note left: its locks, and entries of the index that are neither old nor new."""
+    is_clear = note.clear(started)
+    stale = [path for path, blob in started.blobs.items() if _is_half_done(git, path, blob)]
     if stale:
         git.write("reset", "--quiet", "--", *stale)
+    if is_clear:
+        note.end()
 
 
 def _lock_files(git: Git) -> Iterator[Path]:
     yield from (git.git_dir / f"{name}.lock" for name in ("index", "HEAD", "ORIG_HEAD"))
+    yield git.common_dir / "config.lock"
+    # `git commit` ends with `git maintenance`, which never runs again while this is there.
+    yield git.common_dir / "objects" / "maintenance.lock"
     yield from git.git_dir.glob("next-index-*.lock")
     branch = git.head().branch
     if branch:
@@ -200,10 +157,13 @@ def _is_half_done(git: Git, path: str, blob: str | None) -> bool:
     return announced or (in_head == blob and in_index != blob and git.head().commit is not None)
 
 
-def _is_committed(git: Git, journal: _Journal) -> bool:
-    """Whether HEAD has everything that was to be committed: git may fail after it moved the branch."""
-    changed = git.changed_paths(*journal.blobs)
-    return not changed and all(_in_head(git, path) == blob for path, blob in journal.blobs.items())
+def _raise_unless_committed(git: Git, started: Started, error: GitError) -> None:
+    """Git may fail after it moved the branch: then HEAD has everything that was to be committed."""
+    if any(_in_head(git, path) != blob for path, blob in started.blobs.items()):
+        raise error
+    if git.changed_paths(*started.blobs):
+        hint = f"when the cause is gone: git reset -q -- {' '.join(started.blobs)}"
+        raise GitError(f"the commit is made, but not all of Git knows: {error.message}", hint=hint) from error
 
 
 def _in_head(git: Git, path: str) -> str | None:
@@ -215,6 +175,8 @@ class Written:
 
     A file whose bytes are as we last wrote them holds no edit of anybody else, so it may be committed. They are in the
     order in which they were written, and `_COMMIT` stands where the last commit was made.
+
+    When they cannot be kept, no command fails for it: such files are then somebody else's, to be committed by hand.
     """
 
     _COMMIT = ""
@@ -222,13 +184,17 @@ class Written:
     def __init__(self, git: Git) -> None:
         self._path = git.git_dir / "dagtasks" / "written.json"
 
-    def note(self, digests: Mapping[str, str | None]) -> None:
-        """Remember what was written; None: the file was removed."""
-        self._write({**self._without(digests), **digests})
+    def expect(self, old: Mapping[str, str | None], new: Mapping[str, str | None]) -> None:
+        """Remember what is about to be written; None: the file will be removed.
+
+        What is there until then (`old`) stays ours if it was: we may die in between.
+        """
+        mine = {path: [digest for digest in self._read().get(path, []) if digest == old[path]] for path in new}
+        self._write({**self._without(new), **{path: [digest, *mine[path]] for path, digest in new.items()}})
 
     def forget(self, paths: Sequence[str]) -> None:
         """What was committed just now needs no remembering."""
-        self._write({**self._without({*paths, self._COMMIT}), self._COMMIT: None})
+        self._write({**self._without({*paths, self._COMMIT}), self._COMMIT: []})
 
     def later(self) -> list[str]:
         """The paths that were written after the last commit of ours; a person may have committed some of them."""
@@ -237,18 +203,18 @@ class Written:
 
     def holds(self, path: str, digest: str | None) -> bool:
         """Whether that is what we last wrote to the path."""
-        known = self._read()
-        return path in known and known[path] == digest
+        return digest in self._read().get(path, [])
 
-    def _without(self, paths: Collection[str]) -> dict[str, str | None]:
-        return {path: digest for path, digest in self._read().items() if path not in paths}
+    def _without(self, paths: Collection[str]) -> dict[str, list[str | None]]:
+        return {path: digests for path, digests in self._read().items() if path not in paths}
 
-    def _write(self, digests: Mapping[str, str | None]) -> None:
-        write_file(self._path, json.dumps(digests).encode())
+    def _write(self, known: Mapping[str, list[str | None]]) -> None:
+        with suppress(WriteError):
+            write_file(self._path, json.dumps(known).encode())
 
-    def _read(self) -> dict[str, str | None]:
+    def _read(self) -> dict[str, list[str | None]]:
         try:
-            data: dict[str, str | None] = json.loads(self._path.read_bytes())
-        except (FileNotFoundError, ValueError):
+            data = json.loads(self._path.read_bytes())
+        except (OSError, ValueError):
             return {}
-        return data
+        return {path: known if isinstance(known, list) else [known] for path, known in data.items()}

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from dagtasks.errors import Conflict, DagtasksError, LockTimeout
 
@@ -23,6 +24,10 @@ LOCK_HELD = "DAGTASKS_LOCK_HELD"
 """Set in the environment of what runs under the lock (git's hooks), which then does not wait for it."""
 
 LOCK_SECONDS = 10.0
+
+_AT_FDCWD = -100
+_NO_REPLACE, _EXCHANGE = 1, 2
+_CANNOT = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.ENOENT, errno.EEXIST)
 
 
 class WriteError(DagtasksError):
@@ -63,19 +68,97 @@ def is_readable_by_all(path: Path) -> bool:
         return False
 
 
-def write_file(path: Path, content: bytes, *, mode: int | None = None) -> None:
+def write_file(path: Path, content: bytes, *, mode: int | None = None, base: str | None = None) -> None:
     """Put the content at the path, all or nothing; folders are made, an existing file's mode is kept.
 
-    Raises `WriteError` (the old file is whole then) or `Conflict` when the path is a symlink.
+    Raises `WriteError` (the old file is whole then), `Conflict` when the path is a symlink, and `Changed` when the
+    digest of the file (see `digest_of`) is not `base` any more.
     """
     temp = write_temp(path, content, mode=mode)
     try:
-        temp.replace(path)
-        fsync_folder(path.parent)
-    except OSError as error:
+        put_file(temp, path, base=base)
+    except DagtasksError:
         with suppress(OSError):
             temp.unlink(missing_ok=True)
+        raise
+
+
+def put_file(temp: Path, path: Path, *, base: str | None = None) -> None:
+    """Put what `write_temp` has made at its path. Raises `WriteError`, `Changed`."""
+    try:
+        _replace(temp, path, base)
+    except OSError as error:
         raise _write_error(path, error) from error
+    _confirm(path, "written")
+
+
+def _replace(temp: Path, path: Path, base: str | None) -> None:
+    """Nobody asks for our lock to save a file in an editor, or to check one out: so the two files are exchanged.
+
+    What comes out tells whether anybody was there since `base` was read; if so, it is put back.
+    """
+    if base is None:
+        temp.replace(path)
+        return
+    mine = digest_of(temp)
+    if not _rename(temp, path, _EXCHANGE if base else _NO_REPLACE):
+        if digest_of(path) != base:
+            raise Changed(path)
+        temp.replace(path)
+    elif base and digest_of(temp) != base:
+        _put_back(temp, path, mine)
+        raise Changed(path)
+    elif base:
+        with suppress(OSError):
+            temp.unlink()
+
+
+def _put_back(temp: Path, path: Path, mine: str) -> None:
+    _rename(temp, path, _EXCHANGE)
+    # Somebody may have been there once more: then that is the newest.
+    if digest_of(temp) != mine:
+        _rename(temp, path, _EXCHANGE)
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of what the file holds; "" when there is none. Raises `OSError`."""
+    from hashlib import sha256
+
+    try:
+        return sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Exchange two files or folders in one step; False where the system or the file system cannot, or one is missing.
+
+    Raises `OSError`.
+    """
+    return _rename(one, other, _EXCHANGE)
+
+
+def _rename(one: Path, other: Path, flags: int) -> bool:
+    import ctypes  # what only reads needs none
+
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        return False
+    if call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), flags) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _CANNOT:
+        return False
+    raise OSError(code, os.strerror(code), str(other))
+
+
+def _confirm(path: Path, done: str) -> None:
+    """Make a rename or removal survive a power cut."""
+    try:
+        fsync_folder(path.parent)
+    except OSError as error:
+        message = f"{path} is {done}, but the disk did not confirm it: {error.strerror}"
+        raise WriteError(message, hint="a power cut could undo it; look after the disk, then do it again") from error
 
 
 def write_temp(path: Path, content: bytes, *, mode: int | None = None) -> Path:
@@ -93,6 +176,29 @@ def write_temp(path: Path, content: bytes, *, mode: int | None = None) -> Path:
 
 def _write_error(path: Path, error: OSError) -> WriteError:
     return WriteError(f"cannot write {path}: {error.strerror}", hint="the file is as it was before")
+
+
+class Changed(Conflict):
+    """Somebody else changed the file between our reading it and our writing it; it is as they left it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} was changed by somebody else meanwhile", hint="look at it, then do it again")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns an `OSError` inside into a `WriteError` that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(f"cannot write {path}: {error.strerror}") from error
+
+
+def append(file: BinaryIO, content: bytes) -> None:
+    """Write all of it to a file without a buffer: the system may take a part only, as when the disk gets full."""
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]
 
 
 def sweep_temps(folder: Path, *, older_than: float = 3600.0) -> None:
@@ -128,18 +234,21 @@ def remove_file(path: Path) -> None:
     """Remove the file; its folder is removed, too, when that leaves it empty. Raises `WriteError`."""
     try:
         path.unlink()
-        fsync_folder(path.parent)
     except OSError as error:
-        raise WriteError(f"cannot remove {path}: {error.strerror}") from error
+        raise WriteError(f"cannot remove {path}: {error.strerror}", hint="the file is as it was before") from error
+    _confirm(path, "removed")
     with suppress(OSError):
         path.parent.rmdir()
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make renames in the folder survive a power cut."""
+    """Make renames in the folder survive a power cut, where its file system can."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
 
@@ -148,7 +257,8 @@ def fsync_folder(folder: Path) -> None:
 def hold_lock(path: Path, what: str, *, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     """Hold the lock at the path (a file, made when missing, or a folder); the kernel frees it when we die.
 
-    `what` names the command for others who wait. Raises `LockTimeout` after `seconds`, naming the holder.
+    `what` names the command for others who wait. Raises `LockTimeout` after `seconds`, naming the holder, and
+    `WriteError` where the lock cannot be made.
     """
     if os.environ.get(LOCK_HELD) == str(path):
         yield
@@ -165,8 +275,9 @@ def hold_lock(path: Path, what: str, *, seconds: float = LOCK_SECONDS) -> Iterat
 def _open_lock(path: Path) -> int:
     if path.is_dir():
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
 
 
 def _wait_for(descriptor: int, path: Path, seconds: float) -> None:
@@ -193,6 +304,8 @@ def _timeout(path: Path, seconds: float) -> LockTimeout:
 
 
 def _write_holder(descriptor: int, path: Path, what: str) -> None:
-    if path.is_file():
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} ({what})\n".encode(), 0)
+    # On a full disk it stays untold who holds it.
+    with suppress(OSError):
+        if path.is_file():
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} ({what})\n".encode(), 0)

@@ -26,6 +26,9 @@ READ_ONLY = (
     "core.hooksPath=/dev/null",
     "-c",
     "safe.bareRepository=explicit",
+    # `git diff` would lock the index to note what it found unchanged, whatever --no-optional-locks says.
+    "-c",
+    "diff.autoRefreshIndex=false",
 )
 WRITE = ("--literal-pathspecs", "-c", "core.fsync=committed", "-c", "safe.bareRepository=explicit")
 
@@ -59,25 +62,27 @@ class Git:
         """The folder of our local state: runs, logs, journals, the lock."""
         return self.common_dir / "dagtasks"
 
-    def read(self, *arguments: str, **options: bytes) -> str:
+    def read(self, *arguments: str, given: bytes | None = None) -> str:
         """What a git command that changes nothing prints, without the last newline. Raises `GitError`."""
-        return self.read_bytes(*arguments, **options).decode("utf-8", "surrogateescape").rstrip("\n")
+        return _text(self._run([*READ_ONLY, *arguments], given=given))
 
     def read_bytes(self, *arguments: str, given: bytes | None = None) -> bytes:
         """What a git command that changes nothing prints. Raises `GitError`."""
         return self._run([*READ_ONLY, *arguments], given=given).stdout
 
     def find(self, *arguments: str) -> str | None:
-        """What a read command prints, or None when it fails (the thing asked for is not there)."""
-        try:
-            return self.read(*arguments)
-        except GitError:
-            return None
+        """What a read command prints, or None when it fails (the thing asked for is not there).
+
+        Raises `GitError` when it was killed: then nothing is known.
+        """
+        done = self._start([*READ_ONLY, *arguments])
+        if done.returncode < 0:
+            raise _error(arguments, done)
+        return None if done.returncode else _text(done)
 
     def write(self, *arguments: str, given: bytes | None = None, env: Mapping[str, str] | None = None) -> str:
         """What a git command that changes the repository prints, without the last newline. Raises `GitError`."""
-        done = self._run([*WRITE, *arguments], given=given, env=env)
-        return done.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
+        return _text(self._run([*WRITE, *arguments], given=given, env=env))
 
     def read_blobs(self, names: Sequence[str]) -> Iterator[bytes]:
         """What the blobs hold, one after the other, in the order of their names (an id, or `REVISION:PATH`).
@@ -168,19 +173,31 @@ class Git:
     def _run(
         self, arguments: Sequence[str], *, given: bytes | None = None, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[bytes]:
-        import subprocess  # commands that only read files start no process
-
-        done = subprocess.run(
-            self._command(arguments),
-            input=given,
-            stdin=subprocess.DEVNULL if given is None else None,
-            capture_output=True,
-            env={**clean_environment(), **self._index, **(env or {})},
-            check=False,
-        )
+        done = self._start(arguments, given=given, env=env)
         if done.returncode:
             raise _error(arguments, done)
         return done
+
+    def _start(
+        self, arguments: Sequence[str], *, given: bytes | None = None, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        import subprocess  # commands that only read files start no process
+
+        try:
+            return subprocess.run(
+                self._command(arguments),
+                input=given,
+                stdin=subprocess.DEVNULL if given is None else None,
+                capture_output=True,
+                env={**clean_environment(), **self._index, **(env or {})},
+                check=False,
+            )
+        except OSError as error:
+            raise GitError(f"git cannot be started: {error.strerror}", hint="see: dagtasks doctor") from error
+
+
+def _text(done: subprocess.CompletedProcess[bytes]) -> str:
+    return done.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
 
 
 def _read_blob(name: str, stream: IO[bytes] | None, errors: IO[bytes]) -> bytes:
@@ -244,8 +261,19 @@ def _git_dir(pointer: Path) -> Path | None:
 
 
 def init_repository(path: Path) -> None:
-    """Make the folder a Git repository with the branch `main`."""
-    Git(path, path / ".git").write("init", "--quiet", "--initial-branch=main")
+    """Make the folder a Git repository with the branch `main`: at once, so that no half of one is ever there."""
+    if (path / ".git").exists():
+        # What another git left of a repository is for git to mend.
+        Git(path, path / ".git").write("init", "--quiet", "--initial-branch=main")
+        return
+    import shutil
+
+    scratch = path / ".git.tmp"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    Git(scratch, scratch / ".git").write("init", "--quiet", "--initial-branch=main")
+    (scratch / ".git").rename(path / ".git")
+    scratch.rmdir()
 
 
 def run_editor(file: Path, folder: Path) -> None:

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from dagtasks.store.commits import MARK
 from dagtasks.store.files import write_file
 from dagtasks.store.git import Git
+from dagtasks.store.orphans import MARK
 from dagtasks.store.process import find_git_processes, find_processes_with
 
 

@@ -11,14 +11,14 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dagtasks.errors import Conflict, GitError, NotFound
+from dagtasks.errors import Conflict, DagtasksError, GitError, LockTimeout, NotFound
 from dagtasks.model.names import choose_from
 from dagtasks.model.run import (
     Failure,
@@ -36,10 +36,11 @@ from dagtasks.model.run import (
     event_to_json,
 )
 from dagtasks.model.values import JSON, RunState, StepState
-from dagtasks.store.files import fsync_folder, hold_lock, write_file
+from dagtasks.store.files import WriteError, append, fsync_folder, hold_lock, write_file, writing
 from dagtasks.store.git import Git
+from dagtasks.store.orphans import GitNote
 from dagtasks.store.process import is_gone
-from dagtasks.store.sync import Synced, pull, push
+from dagtasks.store.sync import IMPORT, Synced, pull, push
 
 REF = "refs/dagtasks/runs"
 KEPT_OUTPUT = 4096
@@ -75,19 +76,28 @@ class RunStore:
         local, on_ref = set(self._local_ids()), self._paths_on_ref()
         ids = sorted({*local, *on_ref}, reverse=True)[:limit]
         elsewhere = self._git.read_blobs([f"{REF}:{on_ref[run]}" for run in ids if run not in local])
-        return [self._read_local(run) if run in local else _parse_record(next(elsewhere)) for run in ids]
+        every = [self._read_local(run) if run in local else _parse_record(next(elsewhere)) for run in ids]
+        found = [record for record in every if record]
+        self._try_to_publish([record for record in found if record.id not in on_ref])
+        return found
 
     def get(self, text: str) -> RunRecord:
         """The record of the run with that id or unique beginning or end of it. Raises `NotFound`."""
         on_ref = self._paths_on_ref()
         run = self._find_id(text, {*self._local_ids(), *on_ref})
         if self._journal(run).exists():
-            return self._read_local(run)
+            record = self._read_local(run) or self.fold(run)
+            self._try_to_publish([record] if run not in on_ref else [])
+            return record
         return _parse_record(self._git.read_bytes("cat-file", "blob", f"{REF}:{on_ref[run]}"))
 
-    def _read_local(self, run: str) -> RunRecord:
-        record = self.fold(run)
-        return self._interrupt(run) if self.is_abandoned(record) and not is_parked(record) else record
+    def _read_local(self, run: str) -> RunRecord | None:
+        """The record; None for a run that was stopped before its first line was written: no step of it began."""
+        try:
+            record = self.fold(run)
+        except NotFound:
+            return None
+        return self._interrupt(record) if self.is_abandoned(record) and not is_parked(record) else record
 
     def is_abandoned(self, record: RunRecord) -> bool:
         """Whether the run has not ended, and the process that carried it on is gone."""
@@ -109,11 +119,11 @@ class RunStore:
 
     def push(self, remote: str) -> Synced:
         """Send the records of ended runs to a remote, and take in its own. Raises `GitError`, `Conflict`."""
-        return push(self._git, remote, REF)
+        return push(self._git, remote, REF, self._write_ref)
 
     def pull(self, remote: str) -> Synced:
         """Take in the records of a remote. Raises `GitError`."""
-        return pull(self._git, remote, REF)
+        return pull(self._git, remote, REF, self._write_ref)
 
     def forget(self, run: str) -> None:
         """Remove journal and logs of a run from this clone; its record on the ref stays."""
@@ -122,14 +132,22 @@ class RunStore:
     def forget_artifacts(self) -> None:
         """Remove the artifacts that no run of this clone has any more."""
         store = self._git.state_dir / "artifacts"
-        kept = {artifact["digest"] for record in self.local() for part in record.parts for artifact in _artifacts(part)}
+        kept = {
+            artifact["digest"] for record in self._local() for part in record.parts for artifact in _artifacts(part)
+        }
         for folder in store.iterdir() if store.is_dir() else ():
             if folder.name not in kept:
                 shutil.rmtree(folder)
 
-    def local(self) -> list[RunRecord]:
-        """The records of the runs that have a journal in this clone, newest first."""
-        return [self._read_local(run) for run in sorted(self._local_ids(), reverse=True)]
+    def published(self) -> list[RunRecord]:
+        """The records of the runs that have a journal in this clone and are on the ref, too, newest first."""
+        here = set(self._local_ids())
+        self._try_to_publish([record for record in map(self._read_local, here - self._paths_on_ref().keys()) if record])
+        both = sorted(here & self._paths_on_ref().keys(), reverse=True)
+        return [record for record in map(self._read_local, both) if record]
+
+    def _local(self) -> list[RunRecord]:
+        return [record for record in map(self._read_local, self._local_ids()) if record]
 
     # -- approvals -----------------------------------------------------------------------------------------------
 
@@ -139,7 +157,7 @@ class RunStore:
         Raises `Conflict` when there is one.
         """
         path = self._answer_path(run, step)
-        with hold_lock(self._git.state_dir / "runs.lock", "answer an approval"):
+        with self._lock("answer an approval"):
             if path.exists():
                 raise Conflict(f"step {step} of run {run} was answered already", hint=f"see: dagtasks runs show {run}")
             write_file(path, json.dumps(decision, ensure_ascii=False).encode())
@@ -180,34 +198,41 @@ class RunStore:
         first = next(events, None)
         if not isinstance(first, RunStarted):
             raise NotFound(f"the journal of run {run} holds no record", hint=f"look at {self.path(run)}")
-        record = first.record
-        for event in events:
-            record = apply_event(record, event)
-        return record
+        return _apply(first.record, events)
 
-    def _interrupt(self, run: str) -> RunRecord:
-        """Mark the run as interrupted, once: under the lock, and only if it still has no end."""
-        with hold_lock(self._git.state_dir / "runs.lock", "mark interrupted runs"):
-            record = self.fold(run)
-            if record.status.is_final:
-                return record
-            reason = Failure("interrupted", "the process that ran it is gone")
-            journal = _Journal(self._journal(run))
-            end = RunFinished(run, RunState.INTERRUPTED, None, {}, reason)
-            ends: list[RunEvent] = [*_close_steps(record), end]
-            for event in ends:
+    def _interrupt(self, record: RunRecord) -> RunRecord:
+        """Mark the run as interrupted, once: under the lock, and only if it still has no end.
+
+        Where that cannot be written it is only shown so.
+        """
+        with suppress(WriteError, LockTimeout), self._lock("mark interrupted runs"):
+            record = self.fold(record.id)
+            if not record.status.is_final:
+                self._write_end(record)
+        record = self.fold(record.id)
+        return record if record.status.is_final else _apply(record, _end_of(record))
+
+    def _write_end(self, record: RunRecord) -> None:
+        journal = _Journal(self._journal(record.id))
+        try:
+            for event in _end_of(record):
                 journal.append(event)
-                record = apply_event(record, event)
+        finally:
             journal.close()
-        self.publish([record], {})
-        return record
+
+    def _lock(self, what: str) -> AbstractContextManager[None]:
+        return hold_lock(self._lock_path, what)
+
+    @property
+    def _lock_path(self) -> Path:
+        return self._git.state_dir / "runs.lock"
 
     @contextmanager
-    def record(self, run: str, sources: Mapping[str, bytes], plan: bytes) -> Iterator[Recorder]:
+    def record(self, run: str, plan: bytes) -> Iterator[Recorder]:
         """A listener that keeps the journals of a run and its children, and publishes them when it is left.
 
-        `sources` are the files that the run was made from, by blob id, and `plan` what its plan can be made from again:
-        they are kept with the records.
+        `plan` is what its plan can be made from again. When the records cannot be published now, `Recorder.note` says
+        so, and whoever looks at the runs next does it.
         """
         write_file(self.path(run) / "plan.json", plan)
         recorder = Recorder(self)
@@ -215,7 +240,10 @@ class RunStore:
             yield recorder
         finally:
             recorder.close()
-            self.publish(recorder.ended(), sources)
+            try:
+                self.publish(recorder.ended())
+            except DagtasksError as error:
+                recorder.note = f"the record is kept in {self.path(run)} and not yet on {REF}: {error.message}"
 
     def read_plan(self, run: str) -> bytes:
         """What the plan of the run can be made from again. Raises `NotFound`."""
@@ -227,15 +255,19 @@ class RunStore:
         except GitError:
             raise NotFound(f"the plan of run {run} was not kept", hint="run it anew: dagtasks run") from None
 
-    def publish(self, records: Sequence[RunRecord], sources: Mapping[str, bytes]) -> None:
-        """Add the records to the ref with one commit; another writer's commit in between is kept."""
+    def _try_to_publish(self, records: Sequence[RunRecord]) -> None:
+        """Publish those that have ended: their own process was stopped before it did. Where that fails they wait."""
+        with suppress(DagtasksError):
+            self.publish([record for record in records if record.status.is_final])
+
+    def publish(self, records: Sequence[RunRecord]) -> None:
+        """Add the records to the ref with one commit, and what they were made from; commits in between are kept."""
         files = {_path_on_ref(record.id): _to_bytes(self._shorten(record)) for record in records}
         if not files:
             return
-        files |= {f"sources/{blob}": content for blob, content in sources.items()}
-        plans = ((record.id, self.path(record.id) / "plan.json") for record in records)
-        files |= {_plan_on_ref(run): path.read_bytes() for run, path in plans if path.exists()}
-        message = "runs: " + ", ".join(Path(path).stem for path in files if path.endswith(".json"))
+        message = "runs: " + ", ".join(Path(path).stem for path in files)
+        for record in records:
+            files |= self._origins(record.id)
         for attempt in range(ATTEMPTS):
             try:
                 self._import(files, message)
@@ -244,14 +276,33 @@ class RunStore:
                 if attempt == ATTEMPTS - 1:
                     raise
 
+    def _origins(self, run: str) -> dict[str, bytes]:
+        """The plan of a run, and the bytes of its templates, by their paths on the ref."""
+        path = self.path(run) / "plan.json"
+        if not path.exists():
+            return {}
+        content = path.read_bytes()
+        plan = json.loads(content)
+        templates = (plan["template"], *plan["templates"].values())
+        sources = {f"sources/{template['blob']}": template["text"].encode() for template in templates}
+        return {_plan_on_ref(run): content, **sources}
+
     def _import(self, files: Mapping[str, bytes], message: str) -> None:
-        """One `git fast-import`: it moves the ref only forwards, and fails when another moved it meanwhile."""
         tip = self._git.find("rev-parse", "--verify", "--quiet", "--end-of-options", REF)
         who = self._git.find("var", "GIT_COMMITTER_IDENT") or _nobody()
         parts = [f"commit {REF}\ncommitter {who}\n".encode(), _data(message.encode())]
         parts += [f"from {tip}\n".encode()] if tip else []
         parts += [f"M 100644 inline {path}\n".encode() + _data(content) for path, content in files.items()]
-        self._git.write("fast-import", "--quiet", "--done", "--date-format=raw", given=b"".join([*parts, b"done\n"]))
+        self._write_ref(*IMPORT, given=b"".join([*parts, b"done\n"]))
+
+    def _write_ref(self, *arguments: str, given: bytes | None = None) -> str:
+        """Run a git that moves the ref; the lock that an earlier one left when it was killed is cleared away."""
+        locks = [self._git.common_dir / f"{REF}.lock"]
+        note = GitNote(self._git, self._git.state_dir / "runs.json", self._lock_path, lambda: locks)
+        with self._lock("publish runs"):
+            if left := note.find():
+                note.clear(left)
+            return note.run(*arguments, given=given)
 
     def _shorten(self, record: RunRecord) -> dict[str, Any]:
         steps = tuple(map(_shorten_step, record.steps))
@@ -270,6 +321,7 @@ class Recorder:
     """A listener: writes each event of a run and its children to their journals before anything else happens."""
 
     def __init__(self, store: RunStore) -> None:
+        self.note = ""
         self._store = store
         self._journals: dict[str, _Journal] = {}
         self._records: dict[str, RunRecord] = {}
@@ -287,10 +339,11 @@ class Recorder:
 
     def _open(self, event: RunStarted) -> None:
         folder = self._store.path(event.run)
-        (folder / "logs").mkdir(parents=True, exist_ok=True)
-        fsync_folder(folder.parent)
-        self._journals[event.run] = _Journal(folder / "events.jsonl")
-        fsync_folder(folder)
+        with writing(folder):
+            (folder / "logs").mkdir(parents=True, exist_ok=True)
+            fsync_folder(folder.parent)
+            self._journals[event.run] = _Journal(folder / "events.jsonl")
+            fsync_folder(folder)
         self._records[event.run] = event.record
 
     def _reopen(self, run: str) -> None:
@@ -309,22 +362,25 @@ class Recorder:
 
 
 class _Journal:
-    """One JSON line an event, on disk when `append` returns."""
+    """One JSON line an event, on disk when `append` returns. Raises `WriteError`."""
 
     def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = path.open("a+b", buffering=0)
-        self._file.seek(0)
-        lines = self._file.read().splitlines(keepends=True)
-        if lines and not lines[-1].endswith(b"\n"):  # as a power cut leaves it
-            self._file.truncate(sum(map(len, lines[:-1])))
-            lines.pop()
+        self._path = path
+        with writing(path):
+            self._file: BinaryIO = path.open("a+b", buffering=0)
+            self._file.seek(0)
+            lines = self._file.read().splitlines(keepends=True)
+            if lines and not lines[-1].endswith(b"\n"):  # as a power cut or a full disk leaves it
+                self._file.truncate(sum(map(len, lines[:-1])))
+                lines.pop()
         self._seq = len(lines)
 
     def append(self, event: RunEvent) -> None:
         self._seq += 1
         line = {"seq": self._seq, **event_to_json(event)}
-        self._file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
-        os.fdatasync(self._file.fileno())
+        with writing(self._path):
+            append(self._file, json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+            os.fdatasync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()
@@ -363,19 +419,25 @@ def _event(data: dict[str, Any]) -> RunEvent:
             return RunFinished(data["run"], RunState(data["status"]), data["duration"], data["outputs"], error)
 
 
-def _close_steps(record: RunRecord) -> Iterator[StepFinished]:
-    """An end for each step that had none when the process went away."""
+def _end_of(record: RunRecord) -> list[RunEvent]:
+    """What is missing in the journal of a run whose process went away: an end for each open step, and for the run."""
     ends = {
         StepState.PENDING: StepState.OMITTED,
         StepState.WAITING: StepState.OMITTED,
         StepState.RUNNING: StepState.ERRORED,
         StepState.RETRY_WAIT: StepState.ERRORED,
     }
-    failure = Failure("interrupted", "the process that ran it is gone")
-    for step in record.steps:
-        for one in (*step.items, step):
-            if one.state in ends:
-                yield StepFinished(record.id, replace(one, state=ends[one.state], error=failure, items=()))
+    gone = Failure("interrupted", "the process that ran it is gone")
+    steps = [one for step in record.steps for one in (*step.items, step) if one.state in ends]
+    closed = [replace(one, state=ends[one.state], error=gone, items=()) for one in steps]
+    end = RunFinished(record.id, RunState.INTERRUPTED, None, {}, gone)
+    return [*(StepFinished(record.id, step) for step in closed), end]
+
+
+def _apply(record: RunRecord, events: Iterable[RunEvent]) -> RunRecord:
+    for event in events:
+        record = apply_event(record, event)
+    return record
 
 
 def is_parked(record: RunRecord) -> bool:

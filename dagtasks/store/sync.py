@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from dagtasks.errors import Conflict, GitError
 from dagtasks.store.git import Git
 
-ATTEMPTS = 5
+ATTEMPTS = 10
+IMPORT = ("fast-import", "--quiet", "--done", "--date-format=raw")
+"""A git that moves a ref only forwards, and fails when another moved it meanwhile."""
 
 
 class Synced(NamedTuple):
@@ -20,17 +22,24 @@ class Synced(NamedTuple):
     received: int
 
 
-def pull(git: Git, remote: str, ref: str) -> Synced:
+class WriteRef(Protocol):
+    """Runs a git that moves the ref, as `Git.write`."""
+
+    def __call__(self, *arguments: str, given: bytes | None = None) -> str:
+        """What it prints. Raises `GitError`."""
+
+
+def pull(git: Git, remote: str, ref: str, write: WriteRef) -> Synced:
     """Add the records of the remote to those of this clone. Raises `GitError` when it cannot be asked."""
     theirs = _fetch(git, remote, ref)
-    return Synced(0, _take_in(git, ref, theirs) if theirs else 0)
+    return Synced(0, _take_in(git, ref, theirs, write) if theirs else 0)
 
 
-def push(git: Git, remote: str, ref: str) -> Synced:
+def push(git: Git, remote: str, ref: str, write: WriteRef) -> Synced:
     """Add what each side lacks. Raises `GitError`, and `Conflict` when others were quicker several times."""
     for _ in range(ATTEMPTS):
         theirs = _fetch(git, remote, ref)
-        received = _take_in(git, ref, theirs) if theirs else 0
+        received = _take_in(git, ref, theirs, write) if theirs else 0
         ours = _tip(git, ref)
         if ours is None or ours == theirs:
             return Synced(0, received)
@@ -63,30 +72,30 @@ def _word(remote: str) -> str:
     return remote if remote.replace("-", "").replace("_", "").isalnum() else sha256(remote.encode()).hexdigest()[:16]
 
 
-def _take_in(git: Git, ref: str, theirs: str) -> int:
+def _take_in(git: Git, ref: str, theirs: str, write: WriteRef) -> int:
     """Move our records to the union of both; how many were new."""
     ours = _tip(git, ref)
     if ours is None:
-        git.write("update-ref", ref, theirs, "")
+        write("update-ref", ref, theirs, "")
         return _count(_files(git, theirs))
     if ours == theirs or git.find("merge-base", "--is-ancestor", theirs, ours) is not None:
         return 0
     new = {path: blob for path, blob in _files(git, theirs).items() if path not in _files(git, ours)}
     if git.find("merge-base", "--is-ancestor", ours, theirs) is not None:
-        git.write("update-ref", ref, theirs, ours)
+        write("update-ref", ref, theirs, ours)
     else:
-        _merge(git, ref, (ours, theirs), new)
+        write(*IMPORT, given=_merged(git, ref, (ours, theirs), new))
     return _count(new)
 
 
-def _merge(git: Git, ref: str, parents: tuple[str, str], new: dict[str, str]) -> None:
+def _merged(git: Git, ref: str, parents: tuple[str, str], new: dict[str, str]) -> bytes:
+    """The commit of the union, for `git fast-import`."""
     who = git.find("var", "GIT_COMMITTER_IDENT") or f"dagtasks <dagtasks@localhost> {int(time.time())} +0000"
     message = b"runs: records of another clone"
     lines = [f"commit {ref}", f"committer {who}", f"data {len(message)}", message.decode()]
     lines += [f"from {parents[0]}", f"merge {parents[1]}"]
     lines += [f"M 100644 {blob} {path}" for path, blob in new.items()]
-    given = "\n".join([*lines, "", "done", ""]).encode()
-    git.write("fast-import", "--quiet", "--done", "--date-format=raw", given=given)
+    return "\n".join([*lines, "", "done", ""]).encode()
 
 
 def _tip(git: Git, ref: str) -> str | None:

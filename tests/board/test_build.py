@@ -35,7 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     git(root, "add", "--all")
     who = ("-c", "user.name=Ann", "-c", "user.email=ann@example.org")
     git(root, *who, "commit", "--quiet", "--no-gpg-sign", "--message", "start")
-    Project(root).runs.publish([run for run in sample_runs() if run.status.is_final], {})
+    Project(root).runs.publish([run for run in sample_runs() if run.status.is_final])
     return build_site(root).site_dir
 
 
@@ -45,7 +45,7 @@ def board(project: MakeProject):
 
     def make(files: dict[str, str] | None = None, name: str = "repository", **config: object) -> Path:
         made = project({**sample_files(), **(files or {})}, name)
-        made.runs.publish([run for run in sample_runs() if run.status.is_final], {})
+        made.runs.publish([run for run in sample_runs() if run.status.is_final])
         write_board_files(made.root, "Web site")
         if config:
             path = made.root / "mkdocs.yml"

@@ -102,7 +102,7 @@ def repository(project: MakeProject) -> Callable[..., Repository]:
         made = project({PROJECT: "name: Web\n", path: content, ".gitattributes": f"{ATTRIBUTES[0]}\n"})
         git(made.root, "branch", "base")
         if driver:
-            configure_driver(made.get_git())
+            configure_driver(made)
         return Repository(made, path)
 
     return make
@@ -202,7 +202,7 @@ def test_one_honest_conflict_that_the_driver_merges(
     assert where.file.read_text().count("<<<<<<<") == 1
     assert [p.code for p in parse_document(where.file.read_bytes(), TASK).problems] == ["DT106"] * 3
     where.abort()
-    configure_driver(where.project.get_git())
+    configure_driver(where.project)
     assert where.merge("ours", "theirs")
     assert where.file.read_text() == changed(both)
 
@@ -214,7 +214,7 @@ def test_the_first_item_on_each_side(repository: MakeRepository) -> None:
         where.branch(item, add_item(parse_document(base, TASK), ("depends_on",), item, order=TASK_KEYS).content)
     assert not where.merge("web-000001", "web-000002")
     where.abort()
-    configure_driver(where.project.get_git())
+    configure_driver(where.project)
     assert where.merge("web-000001", "web-000002")
     assert "depends_on:\n  - web-000001\n  - web-000002\n" in where.file.read_text()
 

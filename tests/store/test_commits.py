@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -238,7 +239,7 @@ def test_locks_of_ours_go_and_work_that_was_staged_stays(root: Path) -> None:
     write_files(root, {"a.txt": "staged\n"})
     git(root, "add", "a.txt")
     leave_journal(root, {TASK: git(root, "rev-parse", f"HEAD:{TASK}")})
-    for name in ("index.lock", "HEAD.lock", "next-index-123.lock", "refs/heads/main.lock"):
+    for name in ("index.lock", "HEAD.lock", "next-index-123.lock", "refs/heads/main.lock", "objects/maintenance.lock"):
         (root / ".git" / name).touch()
     enter(root)
     assert not list((root / ".git").rglob("*.lock"))
@@ -272,20 +273,31 @@ def test_killed_while_git_commits(victim: str, root: Path, process: Callable[...
     assert git(root, "fsck", "--no-dangling") == ""
 
 
-def test_a_change_of_several_files_is_finished_by_the_next_command(root: Path, cli: Cli) -> None:
-    temp = ".web-000001.yaml.1.aa.tmp"
-    write_files(
-        root,
-        {
-            f"tasks/web/{temp}": "name: Both\n",
-            "tasks/web/web-000002.yaml": "name: Two\n",
-            ".git/dagtasks/.writes.tmp": json.dumps({TASK: temp, "tasks/web/web-000002.yaml": None}),
-        },
-    )
+def leave_writes(root: Path) -> None:
+    """What a command leaves that died between deciding on a change of three files and making it."""
+    temps = {"web-000001": ".web-000001.yaml.1.aa.tmp", "web-000003": ".web-000003.yaml.1.bb.tmp", "web-000002": None}
+    write_files(root, {f"tasks/web/{name}.yaml": f"name: {name}\n" for name in temps})
+    old = {name: sha256((root / f"tasks/web/{name}.yaml").read_bytes()).hexdigest() for name in temps}
+    parts = [(f"tasks/web/{name}.yaml", old[name], temp) for name, temp in temps.items()]
+    write_files(root, {f"tasks/web/{temp}": "name: Both\n" for temp in temps.values() if temp})
+    write_files(root, {".git/dagtasks/.writes.tmp": json.dumps(parts)})
+
+
+def test_a_change_of_several_files_is_finished_by_the_next_command(root: Path) -> None:
+    leave_writes(root)
     enter(root)
-    assert (root / TASK).read_text() == "name: Both\n"
-    assert sorted(path.name for path in (root / "tasks/web").iterdir()) == ["project.yaml", "web-000001.yaml"]
-    assert cli(root, "task", "set", "000001", "name=Both", "--commit").code == 0
+    files = {path.name: path.read_text() for path in (root / "tasks/web").iterdir()}
+    both = {"web-000001.yaml": "name: Both\n", "web-000003.yaml": "name: Both\n"}
+    assert files == {"project.yaml": "name: Web\n", **both}
+
+
+def test_what_somebody_changed_since_then_stays(root: Path) -> None:
+    leave_writes(root)
+    write_files(root, {TASK: "name: Mine\n", "tasks/web/web-000002.yaml": "name: Mine, too\n"})
+    enter(root)
+    files = {path.name: path.read_text() for path in (root / "tasks/web").iterdir()}
+    mine = {"web-000001.yaml": "name: Mine\n", "web-000002.yaml": "name: Mine, too\n"}
+    assert files == {"project.yaml": "name: Web\n", "web-000003.yaml": "name: Both\n", **mine}
 
 
 def test_temp_files_are_never_tasks_and_go_after_an_hour(root: Path, cli: Cli) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,7 @@ from dagtasks.store.runs import REF, make_run_id
 from tests.conftest import MakeProject, git
 
 NOW = datetime(2026, 11, 23, 18, 45, tzinfo=UTC)
+PLAN = json.dumps({"template": {"blob": "b1", "text": "template text\n"}, "templates": {}}).encode()
 
 
 def make_record(**changes: Any) -> RunRecord:
@@ -23,7 +25,7 @@ def make_record(**changes: Any) -> RunRecord:
 
 
 def keep(repository: Project, record: RunRecord, state: RunState | None = RunState.SUCCEEDED) -> None:
-    with repository.runs.record(record.id, {"b1": b"template text\n"}, b"{}") as listener:
+    with repository.runs.record(record.id, PLAN) as listener:
         listener(RunStarted(record.id, record))
         listener(StepStarted(record.id, "one", 1, NOW.isoformat()))
         if state:

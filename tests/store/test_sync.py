@@ -11,7 +11,7 @@ from dagtasks.errors import GitError
 from dagtasks.store.project import Project
 from dagtasks.store.runs import REF, RunStore, make_run_id
 from tests.conftest import MakeProject, git
-from tests.store.test_runs import NOW, keep, make_record
+from tests.store.test_runs import NOW, PLAN, keep, make_record
 
 
 @pytest.fixture
@@ -93,5 +93,5 @@ def test_a_record_of_another_clone_has_no_journal_here(clones: tuple[Project, Pr
     one.runs.push("origin")
     two.runs.pull("origin")
     store = RunStore(two.get_git())
-    assert store.local() == []
-    assert store.read_plan(run) == b"{}"
+    assert store.published() == []
+    assert store.read_plan(run) == PLAN

@@ -14,13 +14,30 @@ def main() -> NoReturn:
     # ^C ends us at once, as it ends git: every file is whole at any instant, and an exception out of an import can
     # be lost in there. What wants to end in order (a run, `board serve`) takes the signal for itself.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from dagtasks.cli import call
-
-    status = call(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _open_what_is_closed()
     # Tearing down the interpreter costs more than most commands; everything that matters is closed by now.
-    os._exit(status)
+    os._exit(_carry_out())
+
+
+def _open_what_is_closed() -> None:
+    """Give the descriptors 0, 1 and 2 to nobody: else the next file that is opened would take what is printed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
+def _carry_out() -> int:
+    from dagtasks.cli import UNTOLD, call
+
+    try:
+        status = call(sys.argv[1:])
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        if "--debug" in sys.argv:
+            raise
+        return UNTOLD
+    return status
 
 
 if __name__ == "__main__":

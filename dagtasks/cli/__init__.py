@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,13 @@ from dagtasks.cli.app import App
 from dagtasks.cli.lazy import LazyGroup
 from dagtasks.cli.output import show_bug, show_error, show_usage
 from dagtasks.errors import DagtasksError
+
+SURROUNDINGS = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE)
+)
+"""A full or broken disk, a lack of permission, too many open files."""
+UNTOLD = 8
+"""The exit code when what was to be said could not be written."""
 
 COMMANDS = {
     "init": ("setup", "init", "Make a repository ready for dagtasks."),
@@ -83,5 +91,20 @@ def call(arguments: Sequence[str]) -> int:
     except Exception as error:
         if "--debug" in arguments:
             raise
+        if isinstance(error, OSError) and _lies_outside(error):
+            return show_error(_refused(error), as_json=as_json)
         return show_bug(error)
     return status if isinstance(status, int) else 0
+
+
+def _lies_outside(error: OSError) -> bool:
+    """Whether the system refused something for reasons of its own: no bug, whichever call met with it."""
+    # What `tempfile` says when it may write nowhere has no code of its own.
+    return error.errno in SURROUNDINGS or "usable temporary directory" in str(error.strerror)
+
+
+def _refused(error: OSError) -> DagtasksError:
+    from dagtasks.store.files import WriteError
+
+    where = error.filename or "the answer"
+    return WriteError(f"cannot read or write {where}: {error.strerror}", hint="when the cause is gone, do it again")

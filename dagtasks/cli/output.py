@@ -176,6 +176,17 @@ def problem_document(error: DagtasksError) -> dict[str, Any]:
 
 def show_bug(error: Exception) -> int:
     """Show an error that nobody foresaw in one line, and keep the traceback in a file. Returns the exit code 3."""
+    click.echo(f"error: this is a bug in dagtasks: {type(error).__name__}: {printable(error)}", err=True)
+    try:
+        what = _keep_traceback(error)
+    except OSError:
+        what = "what it says with `dagtasks --debug`"
+    click.echo(f"  please report it with {what}", err=True)
+    return 3
+
+
+def _keep_traceback(error: Exception) -> str:
+    """The path of a new file that says where the error comes from."""
     import platform
     import tempfile
     import traceback
@@ -184,6 +195,4 @@ def show_bug(error: Exception) -> int:
     with os.fdopen(descriptor, "w") as file:
         file.write(f"dagtasks {__version__}, Python {platform.python_version()}, {platform.platform()}\n")
         file.write("".join(traceback.format_exception(error)))
-    click.echo(f"error: this is a bug in dagtasks: {type(error).__name__}: {printable(error)}", err=True)
-    click.echo(f"  please report it with {path}", err=True)
-    return 3
+    return path

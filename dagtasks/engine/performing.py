@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Any, Protocol
 
 from dagtasks.engine import http, results
 from dagtasks.engine.desk import Answer, Desk, Earlier
@@ -167,7 +167,7 @@ class StepRun:
         try:
             name = rules.group_name(self.step.concurrency, self.run.around(self.extra))
         except EvaluationError as error:
-            raise StepError("expression", error.message) from None
+            raise StepError("expression", error.told) from None
         async with take_turn(self.tools.desk, name, self.step.concurrency, self.wait_for):
             self.run.note_waiting(self.record.name, waits=False)
             yield
@@ -246,9 +246,16 @@ class StepRun:
         try:
             request = rules.resolve(self.step, self.run.plan, around, attempt)
         except EvaluationError as error:
-            raise StepError("expression", error.message) from None
+            raise StepError("expression", error.told + self.find_absent()) from None
         self.record = replace(self.record, inputs=results.digest_of(request, self.tools.secrecy.mask_text))
         return request
+
+    def find_absent(self) -> str:
+        """Which step that this one reads did not run, if so: then what it would have given is null."""
+        steps: Any = (self.around or self.run.around(self.extra)).scope["steps"]
+        states = {name: steps[name]["state"] for name in self.step.reads if name in steps}
+        absent = [f"; step {name} is {state}" for name, state in states.items() if state in ("skipped", "omitted")]
+        return absent[0] if absent else ""
 
     def ended(self, result: StepRecord) -> StepRecord:
         """The result with the time that all tries took."""
@@ -327,7 +334,7 @@ class StepRun:
         try:
             return rules.holds(condition, self.around or self.run.around(self.extra), response)
         except EvaluationError as error:
-            raise StepError("expression", f"success_condition: {error.message}") from None
+            raise StepError("expression", f"success_condition: {error.told}") from None
 
     async def perform_approval(self, request: ApprovalRequest) -> StepRecord:
         """What was decided. Time that has a limit of its own does not count as the run's."""
@@ -399,7 +406,7 @@ class LoopRun:
         try:
             scopes = rules.loop_scopes(self.step.loop, self.run.around({}))
         except EvaluationError as error:
-            raise StepError("expression", error.message) from None
+            raise StepError("expression", error.told) from None
         self.run.limits.counter.add(len(scopes))
         return scopes
 

@@ -206,7 +206,7 @@ class _Run:
         try:
             name = rules.group_name(self.plan.concurrency, self.around({}))
         except EvaluationError as error:
-            raise StepError("expression", f"concurrency.group: {error.message}") from None
+            raise StepError("expression", f"concurrency.group: {error.told}") from None
         try:
             async with take_turn(self.tools.desk, name, self.plan.concurrency, lambda _: self.tell_waiting(waits=True)):
                 self.tell_waiting(waits=False)
@@ -222,7 +222,7 @@ class _Run:
                 return RunState.SKIPPED, None
             self.limits.counter.add(len(self.steps))
         except EvaluationError as error:
-            return RunState.ERRORED, Failure("expression", f"if: {error.message}")
+            return RunState.ERRORED, Failure("expression", f"if: {error.told}")
         await self.perform_steps()
         if not self.parked:
             await self.clean_up()
@@ -420,7 +420,7 @@ class _Run:
         try:
             wanted = self.is_wanted(step, extra, cause) if asks_condition else not cause
         except EvaluationError as error:
-            return results.not_run(record, StepState.ERRORED, Failure("expression", f"if: {error.message}"))
+            return results.not_run(record, StepState.ERRORED, Failure("expression", f"if: {error.told}"))
         if wanted:
             return None
         if not cause or self.is_cleaning:

@@ -34,6 +34,11 @@ class EvaluationError(Exception):
         self.offset = offset
         self.hint = hint
 
+    @property
+    def told(self) -> str:
+        """What is wrong and what to do, in one line."""
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
 
 @dataclass(frozen=True, slots=True)
 class Function:

@@ -12,14 +12,15 @@ from dagtasks.language.checking import Names
 from dagtasks.language.durations import parse_duration
 from dagtasks.language.evaluation import render
 from dagtasks.language.expressions import parse_scalar
-from dagtasks.language.functions import EvaluationError
+from dagtasks.language.functions import TEXT_HINTS, EvaluationError
 from dagtasks.language.kinds import ANY, INTEGER
 from dagtasks.language.parameters import resolve
-from dagtasks.language.shell import DEFAULT_SHELL, bind
+from dagtasks.language.shell import DEFAULT_SHELL, bind, process_text
 from dagtasks.language.syntax import Expr, Scalar, Splice, find_calls, references
 from dagtasks.model.template import Concurrency, Export, Mount, Retry, Service, Step, Template, with_defaults
 from dagtasks.model.values import JSON, StepState
 from dagtasks.planning import graph
+from dagtasks.planning.forms import find_image_fault
 from dagtasks.planning.plan import (
     STEP_FOLDER,
     ArtifactSpec,
@@ -224,7 +225,7 @@ class _Lowering:
         argv, bound = self.argv(body.command, body.args, body.shell)
         optional = {name: getattr(body, name) for name in ("workdir", "user", "platform", "pull")}
         return {
-            "image": self.value(body.image),
+            "image": self.image(body.image),
             "argv": argv,
             "entrypoint": body.entrypoint,
             "env": {**self.env(step, body.env), **bound},
@@ -235,6 +236,10 @@ class _Lowering:
             "network": body.network,
             "privileged": body.privileged,
         }
+
+    def image(self, image: str) -> Input:
+        value = self.value(image)
+        return value if isinstance(value, Deferred) else check_image(value)
 
     def files(self, mounts: list[Mount], exports: list[Export]) -> dict[str, Input]:
         return {
@@ -254,7 +259,7 @@ class _Lowering:
         if extra:
             raise EvaluationError("the command of `ready` takes no values in shell text", hint="write it as a list")
         return {
-            "image": self.value(service.image),
+            "image": self.image(service.image),
             "argv": argv,
             "env": {**{name: self.value(value) for name, value in service.env.items()}, **bound},
             "ports": tuple(service.ports),
@@ -269,7 +274,11 @@ class _Lowering:
         if isinstance(command, list):
             return tuple(self.items([*command, *args])), {}
         bound = bind(parse_scalar(command), self.names, shell=shell)
-        return (*shell, self.value(bound.source)), {name: self.value(source) for name, source in bound.env.items()}
+        variables = {name: self.value(source) for name, source in bound.env.items()}
+        for name, value in variables.items():
+            if value is None:
+                raise null_in_text(bound.env[name])
+        return (*shell, self.value(bound.source)), variables
 
     def script(self, step: Step) -> dict[str, Input]:
         body = step.script
@@ -280,7 +289,7 @@ class _Lowering:
             "DT_PARAMS": json.dumps(self.shown_parameters(), ensure_ascii=False, sort_keys=True)
         }
         return {
-            "image": self.value(body.image or IMAGES.get(body.interpreter[0], DEFAULT_IMAGE)),
+            "image": self.image(body.image or IMAGES.get(body.interpreter[0], DEFAULT_IMAGE)),
             "argv": (*body.interpreter, path, *self.items(body.args)),
             "files": {path: source},
             "env": {**self.env(step, body.env), **variables},
@@ -355,6 +364,19 @@ class _Lowering:
         if not all(_is_known(hole.expr, self.sensitive) for hole in scalar.holes):
             return Deferred(text)
         return _frozen(render(_without_splice(scalar), self.scope))
+
+
+def check_image(value: Any) -> str:
+    """The name of an image that an expression gave. Raises `EvaluationError` when no image can be called so."""
+    text = process_text(value)
+    if fault := find_image_fault(text):
+        raise EvaluationError(f"image: {fault}")
+    return text
+
+
+def null_in_text(source: str) -> EvaluationError:
+    """What is wrong with a null in the text of a command."""
+    return EvaluationError(f"{source} is null, which cannot stand in text", hint=TEXT_HINTS["null"])
 
 
 def _is_splice(value: object) -> bool:

@@ -43,7 +43,7 @@ from dagtasks.planning.plan import (
     Request,
     ServiceRequest,
 )
-from dagtasks.planning.planner import Surroundings, make_plan
+from dagtasks.planning.planner import Surroundings, check_image, make_plan, null_in_text
 from dagtasks.planning.template import STATUS_FUNCTIONS
 
 OUTPUTS_FOLDER = f"{STEP_FOLDER}/outputs"
@@ -161,7 +161,7 @@ def _exec(step: PlanStep, plan: Plan, inputs: dict[str, Any], around: Around, at
     return ExecRequest(
         step=step.name,
         attempt=attempt,
-        image=to_text(inputs["image"], "image"),
+        image=check_image(inputs["image"]),
         argv=None if argv is None else tuple(to_text(item, "an argument") for item in argv),
         use_entrypoint=inputs.get("entrypoint") == "keep",
         env={**env, **own},
@@ -194,6 +194,9 @@ def export_targets(step: PlanStep, around: Around) -> list[str]:
 def _environment(env: Any, plan: Plan, around: Around) -> tuple[dict[str, str], dict[str, str]]:
     """The variables of a step, and apart from them those whose values are secret."""
     values = {name: around.value(value) for name, value in env.items()}
+    for name, value in values.items():
+        if value is None and name.startswith("DT_"):
+            raise null_in_text(env[name].source)
     texts = {name: to_text(value, f"env.{name}") for name, value in values.items() if value is not None}
     secret = {name for name in texts if _is_secret(env[name], plan)}
     return {n: t for n, t in texts.items() if n not in secret}, {n: t for n, t in texts.items() if n in secret}
@@ -232,7 +235,7 @@ def _service(name: str, service: Mapping[str, Any]) -> ServiceRequest:
     what = f"services.{name}"
     return ServiceRequest(
         name,
-        to_text(service["image"], f"{what}.image"),
+        check_image(service["image"]),
         None if argv is None else tuple(to_text(item, f"{what}.command") for item in argv),
         {key: to_text(value, f"{what}.env.{key}") for key, value in service["env"].items() if value is not None},
         tuple(service["ports"]),

@@ -39,5 +39,6 @@ def seen(ran: Ran, wanted: dict[str, Any]) -> dict[str, Any]:
 
 def seen_step(ran: Ran, name: str, wanted: dict[str, Any] | str) -> dict[str, Any] | str:
     step = json.loads(json.dumps(ran.step(name).to_json()))
+    step["message"] = step["error"] and step["error"]["message"]
     step["error"] = step["error"] and step["error"]["code"]
     return str(step["state"]) if isinstance(wanted, str) else {key: step[key] for key in wanted}

@@ -205,12 +205,21 @@ def test_values_that_no_process_can_take(value: str, message: str) -> None:
     assert message in f"{caught.value.message} {caught.value.hint}"
 
 
-def test_null_inside_text_is_refused_before_anything_runs() -> None:
+@pytest.mark.parametrize("command", ["[echo, 'x${v}']", "'echo x${v}'", "'echo ${v}'"])
+def test_null_inside_text_is_refused_before_anything_runs(command: str) -> None:
     text = steps(
-        "  - name: a\n    container: {image: alpine, command: [echo, 'x${v}']}", "parameters: {v: {type: string}}"
+        f"  - name: a\n    container: {{image: alpine, command: {command}}}", "parameters: {v: {type: string}}"
     )
     with pytest.raises(InvalidInput, match=r"step a: \$\{v\} is null"):
         plan(text)
+
+
+def test_an_image_that_an_expression_gives_has_the_form_of_one() -> None:
+    text = steps("  - name: a\n    container: {image: '${v}'}", "parameters: {v: {type: string}}")
+    assert request(plan(text, v="alpine:3.20")).image == "alpine:3.20"
+    for value in ("a b", "--privileged", "UPPER", "x\ny"):
+        with pytest.raises(InvalidInput, match=r"step a: image: .* is no name of an image"):
+            plan(text, v=value)
 
 
 @pytest.mark.parametrize(

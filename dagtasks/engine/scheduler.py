@@ -146,6 +146,7 @@ class _Run:
         self.reused: set[str] = set()
         self.omitted_by_failure: set[str] = set()
         self.scope_of_steps: dict[str, JSON] = {}
+        self.outputs: dict[str, JSON] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.ended: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()
         self.parked: set[str] = set()
@@ -178,9 +179,21 @@ class _Run:
             self.tell_waiting(waits=True)
             self.emit_status(RunState.WAITING, NOBODY)
             return self.record
-        outputs = {} if status is RunState.SKIPPED else rules.run_outputs(self.plan, self.around({}))
-        self.emit(RunFinished(self.id, status, self.clock() - started, outputs, error))
+        fault = None if status is RunState.SKIPPED else self.find_outputs()
+        if fault and status is RunState.SUCCEEDED:
+            status, error = RunState.ERRORED, Failure("output_error", fault)
+        self.emit(RunFinished(self.id, status, self.clock() - started, self.outputs, error))
         return self.record
+
+    def find_outputs(self) -> str:
+        """Take in the outputs that have a value; why others have none. What is sensitive is masked from now on."""
+        self.outputs, faults = rules.run_outputs(self.plan, self.around({}))
+        hidden = [name for name, output in self.plan.outputs.items() if output.sensitive]
+        if hidden:
+            self.tools.secrecy.hide_outputs(self.id, hidden)
+        for name in hidden:
+            self.tools.secrecy.learn(self.outputs.get(name))
+        return faults[0] if faults else ""
 
     def status_without_turn(self) -> RunState:
         """How a run ends whose turn never came."""
@@ -375,7 +388,7 @@ class _Run:
         try:
             plan = rules.child_plan(self.plan, request)
         except (DagtasksError, EvaluationError) as error:
-            raise StepError("parameters", error.message) from None
+            raise StepError("parameters", "; ".join(line.strip() for line in error.message.splitlines())) from None
         if missing := set(plan.secrets) - set(request.secrets):
             raise StepError("secret_missing", f"the template wants {min(missing)}, which was not handed down to it")
         job = self.find_child(plan, old)
@@ -394,7 +407,7 @@ class _Run:
             raise Parked
         if done.status is RunState.TIMED_OUT and self.limits.deadline.is_over():
             self.note_out_of_time()
-        return results.of_child(replace(record, child=done.id), done)
+        return results.of_child(replace(record, child=done.id), replace(done, outputs=child.outputs))
 
     def find_child(self, plan: Plan, old: StepRecord | None) -> Job:
         """The child run to carry out: the one that waited, one that takes over what the last one did, or a new one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -44,6 +44,10 @@ class Secrecy:
         specs = {name: spec for name, spec in step.outputs.items() if spec.sensitive}
         if specs:
             self._hidden[run, step.name] = frozenset({*specs, *(f"from {spec.source}" for spec in specs.values())})
+
+    def hide_outputs(self, run: str, outputs: Iterable[str]) -> None:
+        """Show none of these outputs of the run, however short."""
+        self._hidden[run, ""] = frozenset(outputs)
 
     def is_hidden(self, run: str, step: str, part: str) -> bool:
         """Whether an output of a step or an item of it (or with `from stdout` that stream) is not to be shown."""
@@ -87,7 +91,7 @@ class Secrecy:
                 parameters: Any = self._masker.mask_value(dict(event.record.parameters))
                 yield replace(event, record=replace(event.record, parameters=parameters))
             case RunFinished():
-                outputs: Any = self._masker.mask_value(dict(event.outputs))
+                outputs = self._mask_outputs(event.run, "", event.outputs)
                 yield replace(event, outputs=outputs, error=self._mask_failure(event.error))
             case StepStarted():
                 yield from self._flush(event.run, event.step)
@@ -118,13 +122,21 @@ class Secrecy:
             step,
             output=None if is_hidden("from stdout") else mask(step.output),
             stderr=None if is_hidden("from stderr") else mask(step.stderr),
-            outputs={name: "***" if is_hidden(name) else mask(value) for name, value in step.outputs.items()},
+            outputs=self._mask_outputs(run, step.name, step.outputs),
             response=mask(step.response),
             error=self._mask_failure(step.error),
             item=mask(step.item),
             items=tuple(self._mask_step(run, item) for item in step.items),
             approval=mask(step.approval),
         )
+
+    def _mask_outputs(self, run: str, step: str, outputs: Mapping[str, JSON]) -> Mapping[str, JSON]:
+        """The outputs of a step, or of the run when the step has no name."""
+        mask: Any = self._masker.mask_value
+        return {
+            name: "***" if value is not None and self.is_hidden(run, step, name) else mask(value)
+            for name, value in outputs.items()
+        }
 
     def _mask_failure(self, failure: Failure | None) -> Failure | None:
         return failure and replace(failure, message=self._masker.mask_text(failure.message))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dagtasks.model.parameter import ParameterType
 from dagtasks.model.template import StepKind, with_defaults
 from dagtasks.model.values import JSON, StepState
 
@@ -40,6 +41,15 @@ class OutputSpec:
     select: str | None = None
     default: JSON = None
     has_default: bool = False
+    sensitive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutput:
+    """An output of the run. `type` is what its value has to be, unless that is null; a sensitive one is never shown."""
+
+    value: Input
+    type: ParameterType | None = None
     sensitive: bool = False
 
 
@@ -142,7 +152,7 @@ class Plan:
     parameters: Mapping[str, JSON]
     scope: Mapping[str, JSON]
     finally_: tuple[PlanStep, ...] = ()
-    outputs: Mapping[str, Input] = field(default_factory=dict)
+    outputs: Mapping[str, RunOutput] = field(default_factory=dict)
     templates: Mapping[str, PlannedTemplate] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     task: str | None = None

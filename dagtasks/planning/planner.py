@@ -17,7 +17,8 @@ from dagtasks.language.kinds import ANY, INTEGER
 from dagtasks.language.parameters import resolve
 from dagtasks.language.shell import DEFAULT_SHELL, bind, process_text
 from dagtasks.language.syntax import Expr, Scalar, Splice, find_calls, references
-from dagtasks.model.template import Concurrency, Export, Mount, Retry, Service, Step, Template, with_defaults
+from dagtasks.model.parameter import ParameterType
+from dagtasks.model.template import Concurrency, Export, Mount, Output, Retry, Service, Step, Template, with_defaults
 from dagtasks.model.values import JSON, StepState
 from dagtasks.planning import graph
 from dagtasks.planning.forms import find_image_fault
@@ -33,6 +34,7 @@ from dagtasks.planning.plan import (
     PlannedTemplate,
     PlanStep,
     RetryPolicy,
+    RunOutput,
 )
 from dagtasks.planning.steps import edges, find_exposed, read_steps
 from dagtasks.planning.template import names_of
@@ -76,14 +78,14 @@ def make_plan(planned: PlannedTemplate, given: Mapping[str, JSON], around: Surro
     scope: dict[str, JSON] = {**around.scope, "params": dict(parameters)}
     called = _called_templates(planned, around.find_template)
     sensitive = tuple(name for name, spec in template.parameters.items() if spec.sensitive)
-    lowering = _Lowering(template, scope, around)
+    lowering = _Lowering(template, scope, around, called)
     return Plan(
         template=planned,
         steps=tuple(_in_order(template, lowering)),
         finally_=tuple(lowering.lower(step, ()) for step in template.finally_),
         parameters={**parameters, **{name: HIDDEN for name in sensitive if parameters[name] is not None}},
         scope=scope,
-        outputs={name: _deferred(output.value) for name, output in template.outputs.items()},
+        outputs={name: _run_output(output) for name, output in template.outputs.items()},
         templates=called,
         files={path: around.read_file(path) for path in _script_files([planned, *called.values()])},
         task=around.task,
@@ -167,8 +169,15 @@ def _in_order(template: Template, lowering: _Lowering) -> Iterator[PlanStep]:
 class _Lowering:
     """From the steps of a template to the steps of a plan."""
 
-    def __init__(self, template: Template, scope: Mapping[str, JSON], around: Surroundings) -> None:
+    def __init__(
+        self,
+        template: Template,
+        scope: Mapping[str, JSON],
+        around: Surroundings,
+        called: Mapping[str, PlannedTemplate],
+    ) -> None:
         self.template = template
+        self.called = called
         self.scope = scope
         self.around = around
         self.exposed = find_exposed(template)
@@ -200,13 +209,20 @@ class _Lowering:
             exposes=self.exposed[step.name],
             timeout=parse_duration(step.timeout) if step.timeout else None,
             continue_on_error=step.continue_on_error,
-            outputs={name: _output_spec(spec) for name, spec in step.outputs.items()},
+            outputs=self.outputs(step),
             retry=_retry_policy(step.retry),
             loop=loop,
             concurrency=group,
             artifacts={name: ArtifactSpec(spec.path, spec.optional) for name, spec in step.artifacts.items()},
             cache=step.cache,
         )
+
+    def outputs(self, step: Step) -> dict[str, OutputSpec]:
+        """The outputs that the step declares; of a call, those of the called template that are sensitive."""
+        if step.workflow is None:
+            return {name: _output_spec(spec) for name, spec in step.outputs.items()}
+        declared: Any = self.called[step.workflow.template].data.get("outputs") or {}
+        return {name: OutputSpec(sensitive=True) for name, output in declared.items() if output.get("sensitive")}
 
     def loop(self, step: Step) -> Loop | None:
         if step.foreach is None and not step.matrix:
@@ -443,6 +459,11 @@ def _condition(condition: Any) -> str | None:
     if condition is None:
         return None
     return str(condition).lower() if isinstance(condition, bool) else str(condition)
+
+
+def _run_output(output: Output) -> RunOutput:
+    kind = ParameterType(output.type) if output.type else None
+    return RunOutput(_deferred(output.value), kind, output.sensitive)
 
 
 def _output_spec(spec: Any) -> OutputSpec:

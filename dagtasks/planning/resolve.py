@@ -21,6 +21,7 @@ from dagtasks.language.evaluation import (
 )
 from dagtasks.language.expressions import parse_condition, parse_expression, parse_scalar
 from dagtasks.language.functions import EvaluationError
+from dagtasks.language.kinds import describe, kind_name
 from dagtasks.language.shell import is_raw, process_text
 from dagtasks.language.syntax import ExpressionError, find_calls, references
 from dagtasks.model.values import JSON
@@ -41,6 +42,7 @@ from dagtasks.planning.plan import (
     PlannedTemplate,
     PlanStep,
     Request,
+    RunOutput,
     ServiceRequest,
 )
 from dagtasks.planning.planner import Surroundings, check_image, make_plan, null_in_text
@@ -203,14 +205,23 @@ def _environment(env: Any, plan: Plan, around: Around) -> tuple[dict[str, str], 
 
 
 def _is_secret(value: Input, plan: Plan) -> bool:
-    """Whether the value refers to a secret or a sensitive parameter (to all parameters, when any is sensitive)."""
+    """Whether the value refers to a secret, or to a sensitive parameter or output (or to all, when any is)."""
     if not isinstance(value, Deferred):
         return False
     paths = [path for hole in parse_scalar(value.source).holes for path, _ in references(hole.expr)]
-    return any(
-        path[0] == "secrets" or (path[0] == "params" and set(path[1:2] or plan.sensitive) & set(plan.sensitive))
-        for path in paths
-    )
+    return any(path[0] == "secrets" or _is_sensitive(path, plan) for path in paths)
+
+
+def _is_sensitive(path: tuple[str, ...], plan: Plan) -> bool:
+    if path[0] == "params":
+        return not set(path[1:2] or plan.sensitive).isdisjoint(plan.sensitive)
+    if path[0] != "steps":
+        return False
+    steps = [step for step in plan.all_steps if step.name in (path[1:2] or (step.name,))]
+    hidden = {name for step in steps for name, spec in step.outputs.items() if spec.sensitive}
+    if path[2:3] == ("outputs",) and len(path) > 3:
+        return path[3] in hidden
+    return bool(hidden) and path[2:3] in ((), ("items",), ("outputs",))
 
 
 def _mounted(mount: Mapping[str, Any], around: Around) -> Mounted:
@@ -398,15 +409,23 @@ def _decode(name: str, spec: OutputSpec, text: str, parse: Callable[[str], JSON]
         raise OutputError(f"output {name} has no {spec.select}: {error.message}") from None
 
 
-def run_outputs(plan: Plan, around: Around) -> dict[str, JSON]:
-    """The outputs of the run, as far as they have a value now."""
+def run_outputs(plan: Plan, around: Around) -> tuple[dict[str, JSON], list[str]]:
+    """The outputs of the run that have a value now, and why others have none."""
     outputs: dict[str, JSON] = {}
-    for name, value in plan.outputs.items():
+    faults: list[str] = []
+    for name, output in plan.outputs.items():
         try:
-            outputs[name] = around.value(value)
-        except EvaluationError:
-            continue
-    return outputs
+            outputs[name] = _run_output(output, around)
+        except EvaluationError as error:
+            faults.append(f"output {name}: {error.told}")
+    return outputs, faults
+
+
+def _run_output(output: RunOutput, around: Around) -> JSON:
+    value: JSON = around.value(output.value)
+    if output.type and value is not None and not output.type.holds(value):
+        raise EvaluationError(f"it is to be {describe(output.type.value)}, and is {describe(kind_name(value))}")
+    return value
 
 
 def child_plan(plan: Plan, request: CallRequest) -> Plan:

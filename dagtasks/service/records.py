@@ -148,10 +148,10 @@ def _plan_again(project: Project, record: RunRecord, again: Again) -> Plan:
     from dagtasks.service.templates import read_pairs
 
     if again.current:
-        kept = [f"{name}={json.dumps(value)}" for name, value in record.parameters.items() if not _is_hidden(value)]
+        kept = {name: value for name, value in record.parameters.items() if not _is_hidden(value)}
         template = None if record.task and record.workflow else str(record.template["name"])
         chosen = Selection(record.task, record.workflow if template is None else None, template)
-        return make_plan(project, replace(chosen, params=[*(kept if template else ()), *again.params]))
+        return make_plan(project, replace(chosen, params=again.params, values=kept))
     data = json.loads(project.runs.read_plan(record.id))
     template_model = Template.model_validate(data["template"]["data"])
     return from_sources(data, read_pairs(template_model, again.params))

@@ -5,21 +5,21 @@ from __future__ import annotations
 import getpass
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dagtasks.errors import Conflict, InvalidInput, InvalidProject, NotFound
-from dagtasks.language.parameters import merge
+from dagtasks.language.parameters import merge, read_texts, resolve
 from dagtasks.model.run import RunEvent, RunRecord
 from dagtasks.model.summary import PhaseSummary, ProjectSummary, TaskSummary
 from dagtasks.model.template import Template
 from dagtasks.planning.index import Index
 from dagtasks.planning.plan import Deferred, Plan, PlannedTemplate
-from dagtasks.planning.planner import Surroundings
+from dagtasks.planning.planner import Surroundings, refuse
 from dagtasks.planning.planner import make_plan as plan_of
 from dagtasks.service.links import find_task
-from dagtasks.service.templates import find_template, plan_template, read_pairs
+from dagtasks.service.templates import find_template, plan_template, read_script, split_pair
 from dagtasks.store.git import Head
 from dagtasks.store.project import Project
 
@@ -28,7 +28,10 @@ Listener = Callable[[RunEvent], None]
 
 @dataclass(frozen=True)
 class Selection:
-    """What to run: a workflow of a task (the only one by default), or a template; and with which parameters."""
+    """What to run: a workflow of a task (the only one by default), or a template; and with which parameters.
+
+    `values` are parameters of a template, weaker than all others.
+    """
 
     task: str | None = None
     workflow: str | None = None
@@ -36,6 +39,7 @@ class Selection:
     params: Sequence[str] = ()
     param_files: Sequence[str] = ()
     ignore_dependencies: bool = False
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 def make_plan(project: Project, selection: Selection) -> Plan:
@@ -48,13 +52,14 @@ def make_plan(project: Project, selection: Selection) -> Plan:
     name, bound = _choose(task, selection)
     planned = plan_template(project, find_template(index, name))
     notes = _refuse_open(index, task, ignore=selection.ignore_dependencies) if task else []
-    given = _given(planned, bound, selection)
     head = project.git.head() if project.git else Head(None, None)
     dirty = bool(project.git and project.git.changed_paths())
+    scope = _scope(project, index, task, {"commit": head.commit, "branch": head.branch, "dirty": dirty})
+    given = _given(planned, bound, selection, scope)
     around = Surroundings(
-        scope=_scope(project, index, task, {"commit": head.commit, "branch": head.branch, "dirty": dirty}),
+        scope=scope,
         find_template=lambda called: plan_template(project, find_template(index, called)),
-        read_file=lambda path: _read_file(project, path),
+        read_file=lambda path: read_script(project, path),
         task=task.id if task else None,
         workflow=_workflow_name(task, selection),
         commit=head.commit,
@@ -70,7 +75,7 @@ def _choose(task: TaskSummary | None, selection: Selection) -> tuple[str, Mappin
     if selection.template:
         if selection.workflow:
             raise InvalidInput("say either a workflow of the task or --template, not both")
-        return selection.template, {}
+        return selection.template, selection.values
     if task is None:
         raise InvalidInput("say a task, or a template with --template")
     name = _workflow_name(task, selection)
@@ -101,11 +106,22 @@ def _refuse_open(index: Index, task: TaskSummary, *, ignore: bool) -> list[str]:
     return [f"{task.id} depends on open tasks: {', '.join(needs)}"] if needs else []
 
 
-def _given(planned: PlannedTemplate, bound: Mapping[str, Any], selection: Selection) -> dict[str, Any]:
-    """The parameters that were given, the command line strongest, then files, then the binding."""
-    template = Template.model_validate(planned.data)
+def _given(
+    planned: PlannedTemplate, bound: Mapping[str, Any], selection: Selection, scope: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The parameters that were given, the command line strongest, then files, then the binding.
+
+    Raises `InvalidInput` when a text is of the wrong type, then with all else that is wrong with the parameters.
+    """
+    specs = Template.model_validate(planned.data).parameters
+    read = read_texts(specs, [split_pair(pair) for pair in selection.params])
     from_files = {key: value for path in selection.param_files for key, value in _read_parameters(path).items()}
-    return merge(read_pairs(template, selection.params), from_files, bound)
+    given = merge(read.values, from_files, bound)
+    if read.findings:
+        told = {finding.loc for finding in read.findings}
+        others = [finding for finding in resolve(specs, given, scope).findings if finding.loc not in told]
+        refuse([*read.findings, *others], f"parameters of template {planned.name}")
+    return given
 
 
 def _read_parameters(path: str) -> dict[str, Any]:
@@ -115,19 +131,6 @@ def _read_parameters(path: str) -> dict[str, Any]:
     if document.data is None:
         raise InvalidProject(f"{path} cannot be read", problems=document.problems)
     return document.data
-
-
-def _read_file(project: Project, path: str) -> str:
-    """A script of the repository. Raises `NotFound`, `InvalidInput` when it is not text or lies elsewhere."""
-    found = (project.root / path).resolve()
-    if not found.is_relative_to(project.root.resolve()):
-        raise InvalidInput(f"{path} does not lie in the repository")
-    try:
-        return found.read_text("utf-8")
-    except FileNotFoundError:
-        raise NotFound(f"there is no file {path}") from None
-    except (UnicodeDecodeError, OSError) as error:
-        raise InvalidInput(f"{path} cannot be read as text: {error}") from None
 
 
 def _scope(project: Project, index: Index, task: TaskSummary | None, run: dict[str, Any]) -> dict[str, Any]:
@@ -194,7 +197,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "branch": plan.branch,
         "dirty": plan.dirty,
         "steps": steps,
-        "outputs": {name: _shown(value) for name, value in plan.outputs.items()},
+        "outputs": {name: _shown(output.value) for name, output in plan.outputs.items()},
         "notes": list(plan.notes),
     }
 

@@ -101,6 +101,32 @@ def test_what_cannot_run_leaves_no_record(root: Path, cli: Cli, arguments: list[
     assert not (root / ".git/dagtasks/runs").exists()
 
 
+def test_everything_wrong_with_parameters_is_said_at_once(root: Path, cli: Cli) -> None:
+    (root / "templates/t.yaml").write_text(
+        "metadata: {name: t}\n"
+        "parameters:\n"
+        "  s: {type: string, enum: [a, b]}\n"
+        "  p: {type: string, pattern: '[a-z]+'}\n"
+        "  n: {type: integer, maximum: 5}\n"
+        "  b: {type: boolean}\n"
+        "  r: {type: string, required: true}\n"
+        "steps:\n  - {name: a, container: {image: 'alpine:3'}}\n"
+    )
+    given = ["s=c", "p=A", "n=9", "b=yes", "nn=1"]
+    done = cli(root, "run", "--template", "t", *(word for one in given for word in ("--param", one)))
+    assert (done.code, done.out) == (2, "")
+    assert done.err.splitlines() == [
+        "error: parameters of template t:",
+        "  `b` is to be a boolean, and the text 'yes' is none (write true or false)",
+        "  there is no parameter `nn` (did you mean 'n'?)",
+        "  `s` must be one of a, b",
+        "  `p` does not match the pattern [a-z]+ (the whole text must match)",
+        "  `n` must be at most 5",
+        "  `r` is required (string)",
+    ]
+    assert not (root / ".git/dagtasks/runs").exists()
+
+
 def test_no_engine_is_said_at_once_and_leaves_no_record(root: Path, cli: Cli, tmp_path: Path) -> None:
     begun = time.monotonic()
     with pytest.MonkeyPatch.context() as patch:

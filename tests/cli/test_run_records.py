@@ -217,6 +217,25 @@ def test_retry_uses_the_template_of_then(root: Path, cli: Cli) -> None:
     assert cli(root, "runs", "retry", first, "--from", "a", "--all").code == 2
 
 
+def test_a_retry_with_the_template_of_now_has_the_parameters_of_then(root: Path, cli: Cli) -> None:
+    template = (
+        "metadata: {name: t}\n"
+        "parameters: {s: {type: string}, f: {type: string}, l: {type: array}, n: {type: integer}, none: {type: string}}\n"
+        "steps: [{name: a, container: {image: x, command: [echo, '${to_json([s, f, l, n, none])}']}}]\n"
+    )
+    write_files(root, {"templates/t.yaml": template})
+    given = ["s=x y", "f=@@", "l=[1]", "n=3"]
+    write_files(root, {"@": "@no file"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        first = cli(
+            root, "run", "--template", "t", *(word for one in given for word in ("--param", one)), "--json"
+        ).json
+    assert first["steps"][0]["output"] == '["x y","@no file",[1],3,null]'
+    again = cli(root, "runs", "retry", first["id"], "--all", "--current", "--param", "n=4", "--json")
+    assert again.json["steps"][0]["output"] == '["x y","@no file",[1],4,null]'
+
+
 def test_a_retry_works_in_another_clone(root: Path, cli: Cli, tmp_path: Path) -> None:
     write_files(
         root,

@@ -240,3 +240,26 @@ def test_only_what_is_sensitive_is_left_out(local: Engine, tmp_path: Path) -> No
     made = run.ran.step("a")
     assert (dict(made.outputs), made.output, made.stderr) == ({"token": "***", "said": "shown"}, "shown", "also shown")
     assert sorted(run.log("a").splitlines()) == ["also shown", "shown"]
+
+
+def test_sensitive_outputs_of_a_run_and_of_a_called_template(local: Engine, tmp_path: Path) -> None:
+    shown = {"value": "shown"}
+    token = {"value": "${steps.make.outputs.token}", "sensitive": True}
+    pin = {"value": "${steps.make.outputs.pin}", "sensitive": True}
+    steps = [making(token={"select": "token"}, pin={"select": "pin"})]
+    child = {"steps": steps, "outputs": {"token": token, "pin": pin, "open": shown}}
+    call = {"name": "call", "workflow": {"template": "child"}}
+    env = {name: f"${{steps.call.outputs.{name}}}" for name in ("token", "pin", "open")}
+    source = f'test "$pin" = 4711; test ${{#token}} -eq {len(FRESH)}; echo "$token $open"'
+    use = {"name": "use", "script": {"source": source, "interpreter": ["bash", "-e"], "env": env}}
+    outputs = {
+        "pin": {"value": "${steps.call.outputs.pin}", "sensitive": True},
+        "said": {"value": "${steps.use.stderr}"},
+    }
+    run = Run(local, tmp_path, call, use, case={"templates": {"child": child}}, template={"outputs": outputs})
+    assert (run.ran.record.status, dict(run.ran.record.outputs)) == ("succeeded", {"pin": "***", "said": ""})
+    called = run.ran.step("call")
+    assert (dict(called.outputs), called.output) == ({"token": "***", "pin": "***", "open": "shown"}, None)
+    assert run.log("use") == "*** shown"
+    assert find_canaries(run.everything, canary=FRESH) == []
+    assert b"4711" not in run.everything.replace(b'"$pin" = 4711', b"")

@@ -59,7 +59,7 @@ def test_the_example_is_a_shell_command_in_its_folder() -> None:
     assert isinstance(asked, ExecRequest)
     assert (asked.image, asked.argv, asked.workdir) == ("alpine:latest", ("sh", "-ec", "echo hello"), "/app")
     scope = {"steps": {"execute_task": {"output": "hello"}}}
-    assert run_outputs(made, Around(scope)) == {"result": "hello"}
+    assert run_outputs(made, Around(scope)) == ({"result": "hello"}, [])
 
 
 def test_all_missing_parameters_are_named_with_their_description() -> None:
@@ -251,6 +251,39 @@ OUTPUTS = """\
       part: {from: file, path: /out.json, format: json, select: 'a.b[1]'}
       own: {from: file, default: none}
 """
+
+
+def test_variables_that_hold_something_sensitive_are_secret() -> None:
+    text = """\
+metadata: {name: t}
+parameters: {p: {type: string, sensitive: true}, q: {type: string}}
+steps:
+  - name: a
+    container: {image: alpine}
+    outputs: {k: {sensitive: true}, open: {}}
+  - name: call
+    workflow: {template: below}
+  - name: b
+    container:
+      image: alpine
+      command: "echo ${steps.a.outputs.k} ${steps.a.outputs.open}"
+      env:
+        P: "${p}"
+        Q: "${q}"
+        K: "x ${steps.a.outputs.k}"
+        OPEN: "${steps.a.outputs.open}"
+        ALL: "${to_json(steps.a.outputs)}"
+        STEP: "${to_json(steps.a)}"
+        CODE: "${steps.a.exit_code}"
+        CALL: "${steps.call.outputs.k}"
+        CALLED: "${steps.call.outputs.open}"
+"""
+    below = "metadata: {name: below}\nsteps:\n  - {name: s, container: {image: a}}\n"
+    below += "outputs: {k: {value: 1, sensitive: true}, open: {value: 2}}\n"
+    given = {"outputs": {"k": "secret", "open": "shown"}, "exit_code": 0}
+    asked = request(plan(text, {"below": below}, p="secret", q="shown"), 2, a=given, call=given)
+    assert set(asked.secret_env) == {"P", "K", "ALL", "STEP", "CALL", "DT_0"}
+    assert "secret" not in repr(asked)
 
 
 def test_declared_outputs() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from dagtasks.model.event import Changed
 from dagtasks.model.run import RunRecord
 from dagtasks.model.task import Task
 from dagtasks.planning.index import Index
@@ -19,13 +20,25 @@ class Comment(NamedTuple):
     text: str
 
 
+class Change(NamedTuple):
+    """What a commit changed in a task; `at` is an ISO 8601 time. `is_broken`: its file could not be read after it."""
+
+    at: str
+    author: str
+    commit: str
+    subject: str
+    changed: Changed
+    is_broken: bool = False
+
+
 @dataclass(frozen=True)
 class BoardData:
     """What one commit (or the files as they are) says.
 
     `read_task` gives the whole task of an id of the index. `templates` holds the parsed files by template name;
     one that cannot be read is absent. `as_of` is the commit's time (ISO 8601, UTC): the only "now" that a page knows,
-    so that the same commit gives the same bytes.
+    so that the same commit gives the same bytes. `changes` holds the past of each task by its id, the newest first,
+    also of tasks that are gone; `is_shallow`: the clone lacks the older ones.
     """
 
     index: Index
@@ -33,5 +46,7 @@ class BoardData:
     templates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     runs: Sequence[RunRecord] = ()
     comments: Mapping[str, Sequence[Comment]] = field(default_factory=dict)
+    changes: Mapping[str, Sequence[Change]] = field(default_factory=dict)
+    is_shallow: bool = False
     commit: str | None = None
     as_of: str | None = None

@@ -46,7 +46,14 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 HOME_TEMPLATE = "dagtasks-home.html"
 PAGE_TEMPLATE = "dagtasks-page.html"
-ENTRIES = {uris.BOARD: "Board", uris.ALL_TASKS: "Tasks", uris.RUNS: "Runs", uris.TEMPLATES: "Templates"}
+ENTRIES = {
+    uris.BOARD: "Board",
+    uris.ALL_TASKS: "Tasks",
+    uris.RUNS: "Runs",
+    uris.TEMPLATES: "Templates",
+    uris.CHANGES: "Changes",
+    uris.STATISTICS: "Statistics",
+}
 """The navigation's entries, for a configuration without `nav`."""
 SITEMAP_LIMIT = 45_000
 

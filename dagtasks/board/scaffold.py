@@ -22,6 +22,8 @@ nav:
   - Tasks: list/all/1.html
   - Runs: runs.html
   - Templates: templates.html
+  - Changes: changes.html
+  - Statistics: statistics.html
 
 theme:
   name: material

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from dagtasks.board.data import BoardData
+from dagtasks.board.data import BoardData, Change, Comment
+from dagtasks.planning.index import Index
+from dagtasks.store.comments import read_threads
+from dagtasks.store.history import History
+from dagtasks.store.layout import comments_folder
 from dagtasks.store.project import Project
 
 
@@ -12,14 +16,35 @@ def load_board(project: Project) -> BoardData:
     """What the files of the repository, its run records and its HEAD say. Broken files are problems of the index."""
     index = project.load()
     commit, as_of = _head(project)
+    histories = project.histories() if project.git else {}
     return BoardData(
         index=index,
         read_task=lambda task_id: project.read_task(index.tasks[task_id].path),
         templates={row.name: project.read_template(row.path) for row in index.templates.values()},
         runs=project.runs.newest() if project.git else (),
+        comments=_read_comments(project, index),
+        changes={name: _changes(past) for name, past in histories.items()},
+        is_shallow=any(past.is_cut for past in histories.values()),
         commit=commit,
         as_of=as_of,
     )
+
+
+def _read_comments(project: Project, index: Index) -> dict[str, list[Comment]]:
+    threads = read_threads(project.root)
+    found = ((task.id, threads.get(comments_folder(task.project, task.id))) for task in index.tasks.values())
+    return {
+        name: [Comment(one.author, one.date, one.text) for one in thread.comments] for name, thread in found if thread
+    }
+
+
+def _changes(past: History) -> list[Change]:
+    entries = ((entry.commit, entry) for entry in past.entries)
+    return [
+        Change(commit.time, commit.author, commit.id, commit.subject, entry.changed, entry.is_broken)
+        for commit, entry in entries
+        if commit
+    ]
 
 
 def _head(project: Project) -> tuple[str | None, str | None]:

@@ -10,6 +10,8 @@ BOARD = "board.html"
 RUNS = "runs.html"
 TEMPLATES = "templates.html"
 PROBLEMS = "problems.html"
+CHANGES = "changes.html"
+STATISTICS = "statistics.html"
 ALL_TASKS = "list/all/1.html"
 
 LONGEST_NAME = 100

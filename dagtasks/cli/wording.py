@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dagtasks.cli.output import printable
+from dagtasks.planning.wording import describe_fields
 
-_LONGEST = 100
-"""Characters; longer values are cut."""
 _TITLES = {
     "created": "created",
     "completed": "completed",
@@ -96,32 +94,5 @@ def minute(moment: str) -> str:
 
 
 def describe_changed(changed: Mapping[str, Any]) -> Iterator[str]:
-    """Each field with its old and new value; of a list what came and went, of a description how many lines did."""
-    for field, (old, new) in changed.items():
-        yield f"{printable(field)}: {_describe_value(field, old, new)}"
-
-
-def _describe_value(field: str, old: Any, new: Any) -> str:
-    if field == "description":
-        return _describe_text(old or "", new or "")
-    if isinstance(old or new, list) and isinstance(new or old, list):
-        return _describe_list(old or [], new or [])
-    return f"{_shorten(old)} -> {_shorten(new)}"
-
-
-def _describe_text(old: str, new: str) -> str:
-    added, removed = Counter(new.splitlines()), Counter(old.splitlines())
-    counts = {"added": (added - removed).total(), "removed": (removed - added).total()}
-    words = [f"{count} line{'s' if count > 1 else ''} {word}" for word, count in counts.items() if count]
-    return ", ".join(words) or "the same lines in another order"
-
-
-def _describe_list(old: Iterable[Any], new: Iterable[Any]) -> str:
-    came, went = Counter(map(str, new)), Counter(map(str, old))
-    words = [*(f"+{item}" for item in (came - went)), *(f"-{item}" for item in (went - came))]
-    return _shorten(" ".join(words)) if words else "the same in another order"
-
-
-def _shorten(value: Any) -> str:
-    text = "(none)" if value is None else printable(value)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    """A line for each field that changed."""
+    return (f"{printable(field)}: {printable(words)}" for field, words in describe_fields(changed))

@@ -9,6 +9,7 @@ import errno
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -83,6 +84,18 @@ def find_comment_files(root: Path, folder: str) -> list[str]:
     """The paths of the files of comments in the folder of a task, also of those that cannot be read."""
     entries = (entry for entry in _entries(root, folder) if _is_comment(entry))
     return [f"{folder}/{entry.name}" for entry in entries if entry.is_file(follow_symlinks=False)]
+
+
+def read_threads(root: Path) -> dict[str, Thread]:
+    """The comments of all tasks that have any, by the folder in which they lie; what cannot be read is left out."""
+    threads: dict[str, Thread] = {}
+    for project in _entries(root, TASKS):
+        if project.is_dir(follow_symlinks=False):
+            folder = f"{TASKS}/{project.name}/{COMMENTS}"
+            with suppress(OSError):
+                names = [entry.name for entry in _entries(root, folder) if entry.is_dir(follow_symlinks=False)]
+                threads |= {f"{folder}/{name}": read_comments(root, f"{folder}/{name}") for name in names}
+    return threads
 
 
 def check_comments(root: Path, is_task: Callable[[str], bool]) -> Iterator[Problem]:

@@ -8,16 +8,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from dagtasks.errors import GitError
 from dagtasks.model.event import Changed
 from dagtasks.model.summary import TaskSummary
 from dagtasks.planning.changes import find_changed_with_workflows
+from dagtasks.store.cache import Cache
 from dagtasks.store.documents import Document, parse_document
 from dagtasks.store.git import READ_ONLY, Git, local_variables
 from dagtasks.store.layout import TASKS, Kind, Place, check_place, place
 from dagtasks.store.project import Project
+from dagtasks.store.records import Packed, pack, unpack
 from dagtasks.store.rows import read_row
 from dagtasks.store.trees import read_contents
 
@@ -55,7 +58,7 @@ class Commit(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What a commit changed in a task; `commit` None: what is not committed yet.
+    """What a commit (without its files) changed in a task; `commit` None: what is not committed yet.
 
     `changed` is empty when the form alone was changed. `is_broken` says that the file could not be read after it.
     """
@@ -157,19 +160,89 @@ def read_history(project: Project, task: TaskSummary) -> History:
     return history._replace(entries=[edit, *history.entries])
 
 
-def read_histories(git: Git) -> dict[str, History]:
+def read_histories(git: Git, cache: Cache | None = None) -> dict[str, History]:
     """The past of every task that HEAD has or had, by id, without what is not committed.
 
-    One walk through the commits, and one reading of all versions of all files: seconds for ten thousand of those.
+    One walk through the commits, and one reading of all versions of all files: seconds for ten thousand of those. What
+    the cache has is not read again: where HEAD came from there by commits in a row, only these are.
     Where a merge kept nothing of what one of its sides did to a task, that is in here, and not in `read_history`.
     """
+    head = git.head().commit
+    if head is None:
+        return {}
+    cache = cache or Cache(None)
+    source = (head, _read_mailmap(git), sorted(_read_cut_off(git)))
+    known = _Kept.load(cache)
+    if known.source == source:
+        return known.histories
+    grown = known.grow(git, head) if known.source[1:] == source[1:] else None
+    histories = grown or _read_histories(git, head)
+    _Kept(source, histories).store(cache)
+    return histories
+
+
+def _read_histories(git: Git, revisions: str) -> dict[str, History]:
     commits: dict[str, list[Commit]] = {}
-    for commit in read_log(git, TASKS):
+    for commit in _read_commits(git, revisions, "--", TASKS):
         for name, changes in _by_task(commit).items():
             commits.setdefault(name, []).append(commit._replace(changes=changes))
     versions = _read_versions(git, (commit for each in commits.values() for commit in each))
     cut_off = _read_cut_off(git)
     return {name: _tell(commits[name], versions, cut_off)[0] for name in sorted(commits)}
+
+
+class _Kept(NamedTuple):
+    """All histories as the cache keeps them, and what they were made from: HEAD, names of people, where they end."""
+
+    source: tuple[str, bytes, list[str]]
+    histories: dict[str, History]
+
+    @classmethod
+    def load(cls, cache: Cache) -> _Kept:
+        """What the cache has."""
+        known: Any = cache.value("histories")
+        source, facts, packed = known or (("", b"", []), {}, {})
+        commits = {name: Commit(name, time, author, subject, []) for name, (time, author, subject) in facts.items()}
+        return cls(source, {name: _unpack(one, commits) for name, one in packed.items()})
+
+    def store(self, cache: Cache) -> None:
+        """Put it into the cache."""
+        entries = (entry for past in self.histories.values() for entry in past.entries)
+        facts = {commit.id: (commit.time, commit.author, commit.subject) for commit, *_ in entries if commit}
+        packed = {name: _pack(past) for name, past in self.histories.items()}
+        cache.store_value("histories", (self.source, facts, packed))
+
+    def grow(self, git: Git, head: str) -> dict[str, History] | None:
+        """The histories up to `head`; None when more than the new commits has to be read for that."""
+        if not self.histories or not _is_in_a_row(git, self.source[0], head):
+            return None
+        fresh = _read_histories(git, f"{self.source[0]}..{head}")
+        known = {name: self.histories.get(name, History([])) for name in fresh}
+        # After a file that could not be read comes what it said before, which is not in here.
+        entries = (entry for name in fresh for entry in (*fresh[name].entries, *known[name].entries[:1]))
+        if any(entry.is_broken for entry in entries):
+            return None
+        grown = {name: past._replace(entries=fresh[name].entries + past.entries) for name, past in known.items()}
+        return dict(sorted({**self.histories, **grown}.items()))
+
+
+def _pack(past: History) -> Packed:
+    entries = [(entry.commit.id, pack(entry.changed), entry.is_broken) for entry in past.entries if entry.commit]
+    return entries, past.is_cut
+
+
+def _unpack(packed: Packed, commits: Mapping[str, Commit]) -> History:
+    entries, is_cut = packed
+    return History([Entry(commits[of], unpack(changed), is_broken) for of, changed, is_broken in entries], is_cut)
+
+
+def _is_in_a_row(git: Git, old: str, new: str) -> bool:
+    """Whether `new` came from `old` by commits without a merge among them."""
+    try:
+        git.read("merge-base", "--is-ancestor", old, new)
+    except GitError:
+        return False
+    return git.read("rev-list", "--count", "--min-parents=2", f"{old}..{new}") == "0"
 
 
 def _by_task(commit: Commit) -> dict[str, list[list[FileChange]]]:
@@ -190,7 +263,7 @@ def _tell(commits: Sequence[Commit], versions: _Versions, cut_off: set[str]) -> 
         entry, last = _make_entry(commit, versions, last)
         is_mere_merge = len(commit.changes) > 1 and not entry.changed and not entry.is_broken
         if commit.id not in cut_off and not is_mere_merge:
-            entries.append(entry)
+            entries.append(entry._replace(commit=commit._replace(changes=[])))
     return History(entries[::-1], any(commit.id in cut_off for commit in commits)), last
 
 
@@ -213,6 +286,12 @@ def _read_cut_off(git: Git) -> set[str]:
     """The commits of a shallow clone whose parents it has not; they look as if they had made every file."""
     listing = git.common_dir / "shallow"
     return set(listing.read_text().split()) if listing.is_file() else set()
+
+
+def _read_mailmap(git: Git) -> bytes:
+    """The file that says what people are called; Git's answers depend on it."""
+    path = Path(git.read("rev-parse", "--show-toplevel"), ".mailmap")
+    return path.read_bytes() if path.is_file() else b""
 
 
 def _read_versions(git: Git, commits: Iterable[Commit]) -> _Versions:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dagtasks.settings import Layer, Settings
     from dagtasks.store.cache import Cache
     from dagtasks.store.documents import Document
+    from dagtasks.store.history import History
     from dagtasks.store.runs import RunStore
     from dagtasks.store.trees import Memo, Tree
 
@@ -212,6 +213,12 @@ class Project:
         from dagtasks.store.around import load_details
 
         return load_details(self.root, path, self._cache())
+
+    def histories(self) -> dict[str, History]:
+        """The past of every task that HEAD has or had, by id. Raises `ProjectNotFound` outside of Git, `GitError`."""
+        from dagtasks.store.history import read_histories
+
+        return read_histories(self.get_git(), self._cache())
 
     def at(self, revision: str) -> Tree:
         """What the commit holds that the text means. Raises `InvalidInput`, outside of Git `ProjectNotFound`."""

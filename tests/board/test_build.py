@@ -79,6 +79,26 @@ def test_a_sound_repository_builds_without_a_warning(board):
     assert git(root, "rev-parse", "HEAD")[:10] in read(built.site_dir, "board.html")
 
 
+def test_comments_and_the_past_come_from_files_and_from_git(board):
+    comment = {
+        "tasks/web/comments/web-7k2m9q/20261124T100000Z-ab12.md": '---\nauthor: ben\ndate: "2026-11-24T10:00:00Z"\n---\n\nLooks **good**\n'
+    }
+    root = board(comment)
+    git(root, "add", "--all")
+    git(root, "commit", "-q", "--message", "start")
+    path = root / "tasks/web/web-7k2m9q.yaml"
+    path.write_text(path.read_text().replace("priority: high", "priority: critical"))
+    git(root, "commit", "-q", "--all", "--message", "this is urgent")
+    site = build_site(root, is_strict=True).site_dir
+    task = read(site, "t/web-7k2m9q.html")
+    assert "Looks <strong>good</strong>" in task
+    assert "high -&gt; critical" in task
+    assert "this is urgent" in read(site, "changes.html")
+    assert "In progress or blocked the longest" in read(site, "statistics.html")
+    again = build_site(root, root / "again").site_dir
+    assert tree(again) == tree(site)
+
+
 def test_every_link_and_asset_is_there_and_nothing_comes_from_another_host(site):
     files = set(tree(site))
     for uri in [name for name in files if name.endswith(".html") and name != "404.html"]:

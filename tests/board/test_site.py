@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from dagtasks.board.data import BoardData, Comment
+from dagtasks.board.data import BoardData, Change, Comment
 from dagtasks.board.overview import Overview
 from dagtasks.board.pages.home import home_body
 from dagtasks.board.pages.press import Press, make_templates
@@ -246,6 +246,54 @@ def test_comments_are_shown_as_markdown():
     assert "../t/web-4t9x30.html" in Page(page).links
 
 
+def test_the_past_is_told_on_the_pages_of_a_task_and_of_all_changes():
+    made = Change(
+        "2026-11-02T10:00:00Z", "Ann", "a" * 40, "begin", {"name": (None, "Old"), "status": (None, "planned")}
+    )
+    edit = {"status": ("planned", "in_progress"), "labels": (["ux"], ["ui", "ux"]), "description": ("a\n", "b\nc\n")}
+    edited = Change("2026-11-20T10:00:00Z", "agent:x", "b" * 40, "start it", edit)
+    gone = Change("2026-11-21T10:00:00Z", "Ann", "c" * 40, "tidy", {"name": ("Gone for good", None)})
+    changes = {"web-7k2m9q": [edited, made], "web-zzzzzz": [gone], "web-8m3q7t": [edited]}
+    pages = render(sample_data(changes=changes))
+    task = " ".join(Page(pages["t/web-7k2m9q.html"]).words.split())
+    for words in (
+        "agent:x",
+        "bbbbbbbbbb",
+        "statusplanned -> in_progress",
+        "labels+ui",
+        "2 lines added, 1 line removed",
+    ):
+        assert words.replace(" ", "") in task.replace(" ", "")
+    assert task.index("agent:x") < task.index("created")
+    page = Page(pages["changes.html"])
+    feed = " ".join(page.words.split())
+    assert feed.index("tidy") < feed.index("start it") < feed.index("begin")
+    assert "Gone for good" in feed
+    assert {"t/web-7k2m9q.html", "t/web-8m3q7t.html"} <= set(page.links)
+    assert dead_links(pages) == []
+
+
+@pytest.mark.parametrize(("changed", "is_broken", "word"), [
+    ({}, False, "reformatted"),
+    ({}, True, "unreadable"),
+    ({"name": ("A", None)}, False, "deleted"),
+])  # fmt: skip
+def test_a_change_without_fields_has_a_word(changed, is_broken, word):
+    change = Change("2026-11-02T10:00:00Z", "Ann", "a" * 40, "x", changed, is_broken)
+    assert word in Page(render(sample_data(changes={"web-7k2m9q": [change]}))["t/web-7k2m9q.html"]).words
+
+
+def test_of_many_changes_the_latest_are_told():
+    edit = {"priority": ("low", "high")}
+    changes = [Change(f"2026-11-02T10:{n:02}:00Z", "Ann", f"{n:040}", f"edit number {n}", edit) for n in range(60)][
+        ::-1
+    ]
+    pages = render(sample_data(changes={"web-7k2m9q": changes, "web-8m3q7t": changes}, is_shallow=True))
+    assert "and 40 older" in Page(pages["t/web-7k2m9q.html"]).words
+    assert "60 commits" in Page(pages["changes.html"]).words
+    assert "shallow clone" in Page(pages["changes.html"]).words
+
+
 @pytest.mark.parametrize(("due", "status", "late"), [
     ("2026-11-22", Status.PLANNED, True),
     ("2026-11-23", Status.PLANNED, False),
@@ -290,6 +338,13 @@ def hostile_data(text: str) -> BoardData:
     step = {"name": line, "description": text, "if": text, "depends_on": [line], "container": {"command": text}}
     raw = {**data, "steps": [step], "finally": [step], "outputs": {line: {"value": text}}, "timeout": text}
     comments = {row.id: [Comment(line, line, text)]}
+    edit = {
+        "name": (None, line),
+        "labels": (None, [line]),
+        "description": (text, line),
+        "metadata": ({line: text}, text),
+    }
+    changes = [Change("2026-11-20T10:00:00Z", line, line, line, fields) for fields in ({line: (text, line)}, edit)]
     return replace(
         known,
         index=index,
@@ -297,8 +352,8 @@ def hostile_data(text: str) -> BoardData:
         templates={"basic_task": raw},
         runs=[hostile_run(text, line)],
         comments=comments,
+        changes={row.id: changes, line: changes},
         commit=line,
-        as_of=line,
     )
 
 

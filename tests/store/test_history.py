@@ -312,6 +312,35 @@ def test_what_the_commits_changed_adds_up_to_what_there_is(seed: int, project: M
         }
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_what_the_cache_has_is_as_if_it_were_read_again(seed: int, project: MakeProject) -> None:
+    dice = random.Random(seed)
+    repository = project(FILES)
+    root = repository.root
+    assert repository.histories() == read_histories(repository.get_git())
+    for number in range(12):
+        if number % 4 == 3:
+            git(root, "switch", "-q", "-c", f"side{number}", "HEAD~1")
+            edit_something(root, dice, 100 + number)
+            git(root, "switch", "-q", "main")
+            git(root, "merge", "-q", "-s", "ours", f"side{number}")
+        elif number == 9:
+            git(root, "reset", "-q", "--hard", "HEAD~2")
+        elif number == 10:
+            write_files(root, {".mailmap": "Somebody Else <ann@example.org>\n"})
+        edit_something(root, dice, number)
+        if dice.random() < 0.7:
+            assert repository.histories() == read_histories(repository.get_git())
+
+
+def test_a_file_that_was_broken_before_is_compared_with_what_it_said_then(project: MakeProject) -> None:
+    repository = project(FILES)
+    commit(repository.root, "break", {"tasks/web/web-000001.yaml": "name: [\n"})
+    repository.histories()
+    commit(repository.root, "mend", {"tasks/web/web-000001.yaml": "name: Mended\n"})
+    assert repository.histories() == read_histories(repository.get_git())
+
+
 def edit_something(root: Path, dice: random.Random, number: int) -> None:
     paths = sorted(root.glob("tasks/web/**/web-*.yaml"))
     choice = dice.choice(["new", "move", "edit", "edit", "delete", "break"])

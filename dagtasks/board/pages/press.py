@@ -49,7 +49,8 @@ def make_templates() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters.update(clip=clip, words=words, duration=show_duration, moment=show_moment, show=show_value)
+    filters = {"clip": clip, "words": words, "duration": show_duration, "days": show_days, "moment": show_moment}
+    environment.filters.update(filters, show=show_value)
     return environment
 
 
@@ -130,6 +131,13 @@ def show_duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def show_days(days: float) -> str:
+    """Days as people read them: `5 h`, `2.5 days`, `40 days`."""
+    if days < 1:
+        return f"{round(days * 24)} h"
+    return f"{days:.1f} days" if days < 10 else f"{round(days)} days"
 
 
 def show_moment(text: str | None) -> Markup:

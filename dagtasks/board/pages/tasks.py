@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from dagtasks.board.overview import COLUMNS, Overview
 from dagtasks.board.pages.paging import PER_PAGE, count_pages, cut, turn
+from dagtasks.board.pages.past import make_past
 from dagtasks.board.pages.press import BoardPage, Press, words
 from dagtasks.board.pages.runs import run_rows
 from dagtasks.board.uris import ALL_TASKS, list_uri, phase_uri, project_uri, task_uri, template_uri
@@ -19,6 +20,8 @@ LINKS = 100
 """Tasks that a task's page lists on each side of its dependencies."""
 RUNS = 20
 COMMENTS = 100
+HISTORY = 20
+"""The latest changes that a task's page tells."""
 FIELDS = 50
 """Keys of metadata, and parameters of a workflow, that a page shows."""
 
@@ -68,6 +71,7 @@ def _task_body(press: Press, row: TaskSummary) -> str:
     missing = [Missing(need, view.find_task_uri(need)) for need in row.depends_on if need not in index.tasks]
     unblocks = _dependents(view, row.id)
     runs = view.runs_by_task.get(row.id, [])
+    changes = view.data.changes.get(row.id, ())
     return press.render(
         "task.html",
         task_uri(row.id),
@@ -84,6 +88,8 @@ def _task_body(press: Press, row: TaskSummary) -> str:
         workflows=[_flow(view, name, binding) for name, binding in list(task.workflows.items())[:FIELDS]],
         runs=run_rows(view, runs[:RUNS]),
         total_runs=len(runs),
+        history=[make_past(change) for change in changes[:HISTORY]],
+        older=max(0, len(changes) - HISTORY),
         comments=view.data.comments.get(row.id, ())[:COMMENTS],
         metadata=list(task.metadata.items())[:FIELDS],
     )

@@ -46,15 +46,6 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 HOME_TEMPLATE = "dagtasks-home.html"
 PAGE_TEMPLATE = "dagtasks-page.html"
-ENTRIES = {
-    uris.BOARD: "Board",
-    uris.ALL_TASKS: "Tasks",
-    uris.RUNS: "Runs",
-    uris.TEMPLATES: "Templates",
-    uris.CHANGES: "Changes",
-    uris.STATISTICS: "Statistics",
-}
-"""The navigation's entries, for a configuration without `nav`."""
 SITEMAP_LIMIT = 45_000
 
 log = get_plugin_logger("dagtasks")
@@ -134,13 +125,12 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         return files
 
     def on_nav(self, nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation:
-        """Without a `nav` of the user's own, lead to the parts of the board."""
-        if config.nav is None:
-            for uri, title in ENTRIES.items():
-                file = files.get_file_from_path(uri)
-                page = Page(title, file, config) if file else None
-                nav.items += [page] if page else []
-                nav.pages += [page] if page else []
+        """Without a `nav` of the user's own, lead to the board; its pages lead to each other."""
+        file = files.get_file_from_path(uris.BOARD)
+        if config.nav is None and file:
+            page = Page(uris.PARTS[uris.BOARD], file, config)
+            nav.items.append(page)
+            nav.pages.append(page)
         self._nav = nav
         return nav
 
@@ -151,7 +141,7 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
             _defuse(item)
         shells: dict[tuple[int, str], Shell] = {}
         for page in self._pages:
-            key = (page.uri.count("/"), page.section)
+            key = (page.uri.count("/"), uris.part_of(page.uri))
             if key not in shells:
                 shells[key] = self._make_shell(env, config, files, page)
             self._write(page, shells[key], config)
@@ -159,7 +149,7 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
 
     def _make_shell(self, env: Environment, config: MkDocsConfig, files: Files, sample: BoardPage) -> Shell:
         page = _shell_page(config, sample.uri)
-        with _marked(self._nav, sample.section):
+        with _marked(self._nav, uris.part_of(sample.uri)):
             context = get_context(self._nav, files, config, page)
             context = config.plugins.on_page_context(context, page=page, config=config, nav=self._nav)
             context["dagtasks_body"] = shell.BODY  # type: ignore[typeddict-unknown-key]
@@ -260,8 +250,10 @@ def _shell_page(config: MkDocsConfig, uri: str) -> Page:
 
 @contextmanager
 def _marked(nav: Navigation, section: str) -> Iterator[None]:
-    """The navigation with that entry marked as the one that is looked at."""
-    entries = [page for page in nav.pages if section in (page.file.src_uri, page.file.dest_uri)]
+    """The navigation with the entry of that part marked as the one that is looked at; without such one the board's."""
+    places = (section, uris.BOARD) if section != uris.HOME else (section,)
+    found = ([page for page in nav.pages if uri in (page.file.src_uri, page.file.dest_uri)] for uri in places)
+    entries = next(filter(None, found), [])
     for page in entries:
         page.active = True
     try:

@@ -19,11 +19,6 @@ use_directory_urls: false    # pages open from disk, too
 nav:
   - Home: index.md
   - Board: board.html
-  - Tasks: list/all/1.html
-  - Runs: runs.html
-  - Templates: templates.html
-  - Changes: changes.html
-  - Statistics: statistics.html
 
 theme:
   name: material

@@ -15,7 +15,8 @@ from dagtasks.model.summary import TaskSummary
 from dagtasks.model.values import Status
 
 WEEKS = 26
-"""So many weeks are shown, the current one with them."""
+FEWEST = 12
+"""So many weeks are shown at most and at least, the current one with them."""
 _DONE = (str(Status.COMPLETED), str(Status.CANCELLED))
 
 
@@ -101,7 +102,7 @@ def _count_weeks(moves: Iterable[Sequence[_Move]], today: date) -> list[Week]:
     if not created:
         return []
     this = _monday(today)
-    first = max(min(created), this - timedelta(weeks=WEEKS - 1))
+    first = min(max(min(created), this - timedelta(weeks=WEEKS - 1)), this - timedelta(weeks=FEWEST - 1))
     still_open = sum(count for monday, count in opened.items() if monday < first)
     weeks = []
     for monday in (first + timedelta(weeks=number) for number in range((this - first).days // 7 + 1)):

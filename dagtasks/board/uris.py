@@ -14,6 +14,17 @@ CHANGES = "changes.html"
 STATISTICS = "statistics.html"
 ALL_TASKS = "list/all/1.html"
 
+PARTS = {
+    BOARD: "Board",
+    ALL_TASKS: "Tasks",
+    RUNS: "Runs",
+    TEMPLATES: "Templates",
+    CHANGES: "Changes",
+    STATISTICS: "Statistics",
+}
+"""The parts of the board by their first pages, in the order in which every page leads to them."""
+_FOLDERS = {"t": ALL_TASKS, "list": ALL_TASKS, "r": RUNS, "runs": RUNS, "templates": TEMPLATES}
+
 LONGEST_NAME = 100
 
 
@@ -61,6 +72,11 @@ def runs_uri(number: int) -> str:
 def list_uri(slug: str, number: int = 1) -> str:
     """A page of a list of tasks. Slugs: `all`, a status, `project-<key>`, `phase-<project>-<key>`."""
     return f"list/{slug}/{number}.html"
+
+
+def part_of(uri: str) -> str:
+    """The first page of the part that the page belongs to; of projects, phases and problems that is the home page."""
+    return uri if uri in PARTS else _FOLDERS.get(uri.partition("/")[0], HOME)
 
 
 def root_of(uri: str) -> str:

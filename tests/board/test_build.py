@@ -248,13 +248,31 @@ def test_directory_urls_change_nothing_for_the_board(board):
     assert 'href="../board.html"' in read(site, "t/web-7k2m9q.html")
 
 
+ACTIVE = re.compile(r'md-tabs__item--active">\s*<a href="([^"]*)"')
+
+
 def test_the_navigation_shows_where_a_page_belongs(site):
-    active = re.compile(r'md-tabs__item--active">\s*<a href="([^"]*)"')
-    assert active.findall(read(site, "board.html")) == ["board.html"]
-    assert active.findall(read(site, "t/web-7k2m9q.html")) == ["../list/all/1.html"]
-    assert active.findall(read(site, "list/blocked/1.html")) == ["../../list/all/1.html"]
-    assert active.findall(read(site, "runs.html")) == ["runs.html"]
-    assert active.findall(read(site, "p/web.html")) == ["../index.html"]
+    assert ACTIVE.findall(read(site, "board.html")) == ["board.html"]
+    assert ACTIVE.findall(read(site, "t/web-7k2m9q.html")) == ["../board.html"]
+    assert ACTIVE.findall(read(site, "runs.html")) == ["board.html"]
+    assert ACTIVE.findall(read(site, "p/web.html")) == ["../index.html"]
+
+
+def test_a_part_of_the_board_can_have_an_entry_of_its_own(board):
+    root = board()
+    text = (root / "mkdocs.yml").read_text()
+    (root / "mkdocs.yml").write_text(text.replace("nav:\n", "nav:\n  - Tasks: list/all/1.html\n"))
+    site = build_site(root, is_strict=True).site_dir
+    assert ACTIVE.findall(read(site, "list/blocked/1.html")) == ["../../list/all/1.html"]
+    assert ACTIVE.findall(read(site, "runs.html")) == ["board.html"]
+
+
+def test_each_part_of_the_board_leads_to_the_others(site):
+    places = {"board.html", "list/all/1.html", "runs.html", "templates.html", "changes.html", "statistics.html"}
+    for uri in places | {"index.html", "t/web-7k2m9q.html"}:
+        links = {normpath(join(dirname(uri), link)) for link in Page(read(site, uri)).links}
+        assert (uri, places - links) == (uri, set())
+    assert '<a href="../list/all/1.html" aria-current="true">Tasks</a>' in read(site, "t/web-7k2m9q.html")
 
 
 def test_generated_pages_stay_out_of_the_theme_s_search(site):

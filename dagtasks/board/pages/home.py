@@ -75,8 +75,8 @@ def _project_card(view: Overview, key: str) -> ProjectCard:
 
 def board_pages(press: Press) -> Iterator[BoardPage]:
     """The board, and the page of problems."""
-    yield BoardPage(BOARD, "Board", BOARD, partial(_board_body, press))
-    yield BoardPage(PROBLEMS, "Problems", HOME, partial(_problems_body, press))
+    yield BoardPage(BOARD, "Board", partial(_board_body, press))
+    yield BoardPage(PROBLEMS, "Problems", partial(_problems_body, press))
 
 
 def _board_body(press: Press) -> str:

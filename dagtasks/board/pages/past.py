@@ -66,8 +66,8 @@ def make_past(change: Change) -> Past:
 
 def past_pages(press: Press) -> Iterator[BoardPage]:
     """The latest changes, and the statistics."""
-    yield BoardPage(CHANGES, "Changes", CHANGES, partial(_changes_body, press))
-    yield BoardPage(STATISTICS, "Statistics", STATISTICS, partial(_statistics_body, press))
+    yield BoardPage(CHANGES, "Changes", partial(_changes_body, press))
+    yield BoardPage(STATISTICS, "Statistics", partial(_statistics_body, press))
 
 
 def _changes_body(press: Press) -> str:

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from dagtasks.board.overview import Overview
 from dagtasks.board.printable import clean, clip
 from dagtasks.board.prose import Prose, make_prose
-from dagtasks.board.uris import root_of
+from dagtasks.board.uris import PARTS, part_of, root_of
 from dagtasks.model.summary import TaskSummary
 
 FOLDER = Path(__file__).parent.parent / "templates" / "pages"
@@ -28,13 +28,11 @@ VALUE_LIMIT = 4000
 class BoardPage(NamedTuple):
     """A page of the board without the chrome around it.
 
-    `title` is plain text. `section` is the address of the navigation's entry that the page belongs to. `body` makes
-    the HTML when it is called, so that ten thousand pages need not be held at once.
+    `title` is plain text. `body` makes the HTML when it is called, so that ten thousand pages need not be held at once.
     """
 
     uri: str
     title: str
-    section: str
     body: Callable[[], str]
 
 
@@ -99,7 +97,7 @@ class Press:
         """The template for the page at that address. Its `prose` filter renders Markdown."""
         prose = self._prose[uri.count("/")]
         body = self.templates.get_template(template).render(
-            root=root_of(uri), overview=self.overview, prose=prose, rows=self._rows, **context
+            root=root_of(uri), parts=_parts(uri), overview=self.overview, prose=prose, rows=self._rows, **context
         )
         return self._sprite(body) + body
 
@@ -108,6 +106,19 @@ class Press:
         used = set(re.findall(r'<use href="#(dt-\w+)"/>', body))
         symbols = "".join(symbol for name, symbol in self._icons.items() if name in used)
         return f'<svg class="dt-sprite" width="0" height="0" aria-hidden="true">{symbols}</svg>' if symbols else ""
+
+
+class PartLink(NamedTuple):
+    """A way to a part of the board."""
+
+    name: str
+    uri: str
+    is_here: bool
+
+
+def _parts(uri: str) -> list[PartLink]:
+    here = part_of(uri)
+    return [PartLink(name, part, part == here) for part, name in PARTS.items()]
 
 
 def _finalize(value: object) -> object:
@@ -134,9 +145,9 @@ def show_duration(seconds: float | None) -> str:
 
 
 def show_days(days: float) -> str:
-    """Days as people read them: `5 h`, `2.5 days`, `40 days`."""
+    """Days as people read them: `less than 1 h`, `5 h`, `2.5 days`, `40 days`."""
     if days < 1:
-        return f"{round(days * 24)} h"
+        return f"{round(days * 24)} h" if days >= 1 / 24 else "less than 1 h"
     return f"{days:.1f} days" if days < 10 else f"{round(days)} days"
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dagtasks.board.overview import Overview, Progress
 from dagtasks.board.pages.paging import PER_PAGE
 from dagtasks.board.pages.press import BoardPage, Press
-from dagtasks.board.uris import HOME, list_uri, phase_uri, project_uri
+from dagtasks.board.uris import list_uri, phase_uri, project_uri
 from dagtasks.model.summary import PhaseSummary, TaskSummary
 
 
@@ -49,10 +49,10 @@ def project_pages(press: Press) -> Iterator[BoardPage]:
     """A page for each project (a folder with tasks counts, even when its own file is missing or broken) and phase."""
     view = press.overview
     for key in sorted({*view.data.index.projects, *view.by_project}):
-        yield BoardPage(project_uri(key), view.project_name(key), HOME, partial(_project_body, press, key))
+        yield BoardPage(project_uri(key), view.project_name(key), partial(_project_body, press, key))
     for phase in view.data.index.phases.values():
         title = f"{phase.name} - {view.project_name(phase.project)}"
-        yield BoardPage(phase_uri(phase.project, phase.key), title, HOME, partial(_phase_body, press, phase))
+        yield BoardPage(phase_uri(phase.project, phase.key), title, partial(_phase_body, press, phase))
 
 
 def _project_body(press: Press, key: str) -> str:

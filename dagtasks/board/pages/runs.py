@@ -10,7 +10,7 @@ from dagtasks.board.overview import Overview
 from dagtasks.board.pages.paging import count_pages, cut, turn
 from dagtasks.board.pages.press import BoardPage, Press
 from dagtasks.board.printable import clean_log, tail
-from dagtasks.board.uris import RUNS, run_uri, runs_uri, template_uri
+from dagtasks.board.uris import run_uri, runs_uri, template_uri
 from dagtasks.model.run import RunRecord, StepRecord
 from dagtasks.model.values import RunState, StepState
 
@@ -84,9 +84,9 @@ def run_pages(press: Press) -> Iterator[BoardPage]:
     last = count_pages(view.runs)
     for number in range(1, last + 1):
         title = "Runs" if last == 1 else f"Runs, page {number} of {last}"
-        yield BoardPage(runs_uri(number), title, RUNS, partial(_list_body, press, number))
+        yield BoardPage(runs_uri(number), title, partial(_list_body, press, number))
     for run in {run.id: run for run in view.data.runs}.values():
-        yield BoardPage(run_uri(run.id), run_title(view, run), RUNS, partial(_run_body, press, run))
+        yield BoardPage(run_uri(run.id), run_title(view, run), partial(_run_body, press, run))
 
 
 def _list_body(press: Press, number: int) -> str:

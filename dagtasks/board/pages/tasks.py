@@ -11,7 +11,7 @@ from dagtasks.board.pages.paging import PER_PAGE, count_pages, cut, turn
 from dagtasks.board.pages.past import make_past
 from dagtasks.board.pages.press import BoardPage, Press, words
 from dagtasks.board.pages.runs import run_rows
-from dagtasks.board.uris import ALL_TASKS, list_uri, phase_uri, project_uri, task_uri, template_uri
+from dagtasks.board.uris import list_uri, phase_uri, project_uri, task_uri, template_uri
 from dagtasks.model.summary import BrokenFile, TaskSummary
 from dagtasks.model.task import Binding
 from dagtasks.model.values import Status
@@ -58,10 +58,10 @@ def task_pages(press: Press) -> Iterator[BoardPage]:
     """A page for each task, and one for each task file that cannot be read."""
     for task in press.overview.data.index.tasks.values():
         title = f"{task.name} ({task.id})"
-        yield BoardPage(task_uri(task.id), title, ALL_TASKS, partial(_task_body, press, task))
+        yield BoardPage(task_uri(task.id), title, partial(_task_body, press, task))
     for file in press.overview.broken_tasks.values():
         title = f"{file.id} cannot be read"
-        yield BoardPage(task_uri(file.id), title, ALL_TASKS, partial(_broken_body, press, file))
+        yield BoardPage(task_uri(file.id), title, partial(_broken_body, press, file))
 
 
 def _task_body(press: Press, row: TaskSummary) -> str:
@@ -145,7 +145,7 @@ def _list(press: Press, slug: str, title: str, tasks: Sequence[TaskSummary]) -> 
     for number in range(1, last + 1):
         full = title if last == 1 else f"{title}, page {number} of {last}"
         body = partial(_list_body, press, slug, title, tasks, number)
-        yield BoardPage(list_uri(slug, number), full, ALL_TASKS, body)
+        yield BoardPage(list_uri(slug, number), full, body)
 
 
 def _list_body(press: Press, slug: str, title: str, tasks: Sequence[TaskSummary], number: int) -> str:

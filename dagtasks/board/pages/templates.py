@@ -68,9 +68,9 @@ class CallView(NamedTuple):
 
 def template_pages(press: Press) -> Iterator[BoardPage]:
     """The list of templates, and a page for each."""
-    yield BoardPage(TEMPLATES, "Templates", TEMPLATES, partial(_list_body, press))
+    yield BoardPage(TEMPLATES, "Templates", partial(_list_body, press))
     for row in press.overview.data.index.templates.values():
-        yield BoardPage(template_uri(row.name), row.name, TEMPLATES, partial(_template_body, press, row))
+        yield BoardPage(template_uri(row.name), row.name, partial(_template_body, press, row))
 
 
 def _list_body(press: Press) -> str:

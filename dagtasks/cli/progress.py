@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -91,8 +92,9 @@ class Progress:
         if self._quiet:
             return
         try:
-            for line in [_to_json(event)] if self._as_json else self._lines(event):
-                click.echo(line, err=True)
+            lines = [_to_json(event)] if self._as_json else [*self._lines(event)]
+            if lines:
+                click.echo("\n".join(lines), err=True)
         except OSError:
             self._quiet = True
 
@@ -152,6 +154,7 @@ def step_line(step: StepRecord, *, in_colour: bool | None = None) -> str:
     word, colour = MARKS.get(step.state, (str(step.state), "white"))
     code = f"(exit code {step.exit_code})" if step.exit_code else ""
     reason = f": {printable(step.error.message)}" if step.error and step.state is not StepState.FAILED else ""
+    reason += " (it printed bytes that are no UTF-8; \ufffd stands for them)" if step.is_mended else ""
     mark = click.style(word, fg=colour) if (sys.stderr.isatty() if in_colour is None else in_colour) else word
     return f"{step.name}: " + " ".join(part for part in (mark, code, seconds(step.duration)) if part) + reason
 
@@ -214,18 +217,29 @@ def _failure(runs: RunStore, record: RunRecord) -> Iterator[str]:
     """The last lines of the first step that went wrong, and the command that shows all of them."""
     from dagtasks.engine.logs import read_log
 
+    run, bad = _find_bad(runs, record)
+    if bad is None:
+        return
+    yield ""
+    yield f"{step_line(bad)}"
+    path = runs.log_path(run, bad.name, bad.attempts)
+    if not path.exists():
+        return
+    lines = deque(read_log(path), maxlen=TAIL)
+    yield from (f"  {printable(line['text'], keep=chr(9))}" for line in lines)
+    yield f"full log: dagtasks runs logs {run} {bad.name}"
+
+
+def _find_bad(runs: RunStore, record: RunRecord) -> tuple[str, StepRecord | None]:
+    """The first step that went wrong, or its item; where it called a template, the one in there. And its run."""
     bad = next(
         (step for step in record.steps if step.state.is_bad and step.conclusion is not StepState.SUCCEEDED), None
     )
     if bad is None:
-        return
+        return record.id, None
     bad = next((item for item in bad.items if item.state.is_bad), bad)
-    path = runs.log_path(record.id, bad.name, bad.attempts)
-    lines = list(read_log(path)) if path.exists() else []
-    yield ""
-    yield f"{step_line(bad)}"
-    yield from (f"  {printable(line['text'], keep=chr(9))}" for line in lines[-TAIL:])
-    yield f"full log: dagtasks runs logs {record.id} {bad.name}"
+    inner = _find_bad(runs, runs.get(bad.child)) if bad.child else ("", None)
+    return inner if inner[1] else (record.id, bad)
 
 
 def plan_text(plan: Plan) -> str:
@@ -243,8 +257,17 @@ def _parameters(plan: Plan) -> dict[str, Any]:
 
 def _plan_step(step: dict[str, Any]) -> Iterator[str]:
     yield ""
-    yield f"{step['name']} ({step['kind']})" + (f" after {', '.join(step['depends_on'])}" if step["depends_on"] else "")
-    shown = {"if": step["if"], "image": step.get("image"), "argv": _argv(step), "workdir": step.get("workdir")}
+    after = f" after {', '.join(step['depends_on'])}" if step["depends_on"] else ""
+    yield f"{step['name']} ({step['kind']})" + (" at the end" if step["finally"] else after)
+    loop = step["foreach"] if step["foreach"] is not None else step["matrix"] or None
+    shown = {
+        "if": step["if"],
+        "for each": loop,
+        "asks": step.get("message"),
+        "image": step.get("image"),
+        "argv": _argv(step),
+        "workdir": step.get("workdir"),
+    }
     shown |= {"env": sorted(step.get("env", {})), "request": _request(step), "template": step.get("template")}
     shown |= {"parameters": step.get("parameters") and str(step["parameters"])}
     yield from (f"  {line}" for line in fields(shown).splitlines())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,14 +107,12 @@ class _Log:
 
     def add(self, stream: Stream, data: bytes, at: str) -> None:
         """Keep what came, line by line."""
-        for text in self._lines[stream].feed(data):
-            self._keep(_to_line(at, stream, text))
+        self._keep(_to_line(at, stream, text) for text in self._lines[stream].feed(data))
 
     def close(self, at: str) -> None:
         """Keep the last lines that have no end, and write the tail."""
         for stream, lines in self._lines.items():
-            for text in lines.finish():
-                self._keep(_to_line(at, stream, text))
+            self._keep(_to_line(at, stream, text) for text in lines.finish())
         if self._left_out:
             self._write(_to_line(at, "log", f"[{self._left_out} bytes of the log are left out here]"))
         self._write(b"".join(self._tail))
@@ -124,11 +122,18 @@ class _Log:
         with writing(self._path):
             append(self._file, content)
 
-    def _keep(self, line: bytes) -> None:
-        if len(line) <= self._head_left and not self._tail:
-            self._head_left -= len(line)
-            self._write(line)
-            return
+    def _keep(self, lines: Iterable[bytes]) -> None:
+        head = []
+        for line in lines:
+            if len(line) <= self._head_left and not self._tail:
+                self._head_left -= len(line)
+                head.append(line)
+            else:
+                self._keep_tail(line)
+        if head:
+            self._write(b"".join(head))
+
+    def _keep_tail(self, line: bytes) -> None:
         self._tail.append(line)
         self._tail_size += len(line)
         while self._tail_size > self._tail_limit:
@@ -166,4 +171,8 @@ def _pieces(line: str) -> Iterator[str]:
 
 
 def _to_line(at: str, stream: str, text: str) -> bytes:
-    return json.dumps({"at": at, "stream": stream, "text": text}, separators=(",", ":")).encode() + b"\n"
+    return _encode({"at": at, "stream": stream, "text": text}).encode() + b"\n"
+
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+"""`json.dumps` would make an encoder for each line."""

@@ -127,6 +127,8 @@ def _finding(details: ErrorDetails) -> Finding:
     message = str(details["msg"]).removeprefix("Value error, ")
     if kind == "extra_forbidden":
         return Finding(loc, "DT125", f"unknown key {name!r}", on_key=True)
+    if limit := _LIMITS.get(kind):
+        return Finding(loc, "DT123", f"`{name}` {limit.format(**context)}", on_key=on_key)
     if kind == "string_pattern_mismatch":
         message = f"{given!r} does not have the form {context.get('pattern', '').strip('^$')}"
     return Finding(loc, "DT123", f"`{name}`: {message}", on_key=on_key)
@@ -151,6 +153,18 @@ _WRONG_TYPE = {
     "float_type": "a number",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
+}
+
+
+_LIMITS = {
+    "too_long": "has {actual_length} items, and can have {max_length}",
+    "too_short": "has {actual_length} items, and needs {min_length}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "greater_than": "must be more than {gt}",
+    "less_than": "must be less than {lt}",
+    "string_too_long": "has more than {max_length} characters",
+    "string_too_short": "must not be empty",
 }
 
 

@@ -27,7 +27,7 @@ class StepRecord:
     A step that loops has a record for each of its items, called `name[0]`, `name[1]` ...; `item` is then its item.
     `artifacts` are digests. `inputs` is a digest of what the step was asked to do. `reused_from` is the run whose
     result this is, `approval` what is asked, and who decided what (approved, by, at, reason). `is_cut`: outputs are
-    not whole, as in records in Git.
+    not whole, as in records in Git. `is_mended`: it printed bytes that are no UTF-8, and U+FFFD stands for them.
     """
 
     name: str
@@ -52,6 +52,7 @@ class StepRecord:
     inputs: str | None = None
     reused_from: str | None = None
     is_cut: bool = False
+    is_mended: bool = False
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

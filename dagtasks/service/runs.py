@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dagtasks.errors import Conflict, InvalidInput, InvalidProject, NotFound
+from dagtasks.errors import Conflict, InvalidInput, InvalidProject, NotFound, has_errors
+from dagtasks.language.expressions import parse_scalar
 from dagtasks.language.parameters import merge, read_texts, resolve
 from dagtasks.model.run import RunEvent, RunRecord
 from dagtasks.model.summary import PhaseSummary, ProjectSummary, TaskSummary
@@ -50,7 +51,7 @@ def make_plan(project: Project, selection: Selection) -> Plan:
     index = project.load()
     task = find_task(index, selection.task) if selection.task else None
     name, bound = _choose(task, selection)
-    planned = plan_template(project, find_template(index, name))
+    planned = _plan_template(project, index, name)
     notes = _refuse_open(index, task, ignore=selection.ignore_dependencies) if task else []
     head = project.git.head() if project.git else Head(None, None)
     dirty = bool(project.git and project.git.changed_paths())
@@ -58,7 +59,7 @@ def make_plan(project: Project, selection: Selection) -> Plan:
     given = _given(planned, bound, selection, scope)
     around = Surroundings(
         scope=scope,
-        find_template=lambda called: plan_template(project, find_template(index, called)),
+        find_template=lambda called: _plan_template(project, index, called),
         read_file=lambda path: read_script(project, path),
         task=task.id if task else None,
         workflow=_workflow_name(task, selection),
@@ -68,6 +69,14 @@ def make_plan(project: Project, selection: Selection) -> Plan:
         notes=tuple(notes),
     )
     return plan_of(planned, given, around)
+
+
+def _plan_template(project: Project, index: Index, name: str) -> PlannedTemplate:
+    """The template for a plan. Raises `NotFound`, and `InvalidProject` when something is wrong with its calls."""
+    row = find_template(index, name)
+    if errors := [problem for problem in index.problems if problem.path == row.path and has_errors([problem])]:
+        raise InvalidProject(f"template {row.name} cannot be used", problems=errors)
+    return plan_template(project, row)
 
 
 def _choose(task: TaskSummary | None, selection: Selection) -> tuple[str, Mapping[str, Any]]:
@@ -183,9 +192,13 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
             "if": step.condition,
             "timeout": step.timeout,
             "continue_on_error": step.continue_on_error,
+            "max_attempts": step.retry.max_attempts,
+            "foreach": _shown(step.loop.foreach) if step.loop else None,
+            "matrix": _shown(step.loop.matrix) if step.loop else {},
+            "finally": step in plan.finally_,
             **{name: _shown(value) for name, value in step.inputs.items()},
         }
-        for step in plan.steps
+        for step in plan.all_steps
     ]
     template = {key: getattr(plan.template, key) for key in ("name", "version", "path", "blob")}
     return {
@@ -204,7 +217,8 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
 
 def _shown(value: Any) -> Any:
     if isinstance(value, Deferred):
-        return value.source.replace("${", "‹").replace("}", "›")
+        parts = parse_scalar(value.source).parts
+        return "".join(part if isinstance(part, str) else f"‹{part.source[2:-1]}›" for part in parts)
     if isinstance(value, Mapping):
         return {key: _shown(item) for key, item in value.items()}
     if isinstance(value, tuple):

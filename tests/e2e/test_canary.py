@@ -1,20 +1,28 @@
-"""A canary as a secret, through the command line: in no file, no object of Git, no output, and not on the board."""
+"""A canary as a secret, through the command line: in no file, no object of Git, no output, no command line, and not on
+the board, on either engine.
+"""
 
 from __future__ import annotations
 
 import json
-import sys
+import os
+import re
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from tests import canaries
 from tests.canaries import CANARY, ENCODINGS, find_canaries
 from tests.conftest import Result, git, write_files
 
 Process = Callable[..., Result]
+
+ENGINE_HOST = os.environ.get("DAGTASKS_TEST_ENGINE_HOST")
+REAL = pytest.mark.skipif(not ENGINE_HOST, reason="DAGTASKS_TEST_ENGINE_HOST names no Dagger engine")
 
 TEMPLATE = """\
 metadata: {name: sing}
@@ -24,7 +32,12 @@ fail_fast: false
 steps:
   - name: print
     depends_on: []
-    script: {file: scripts/sing.py, interpreter: ["%s"], env: {CANARY: "${secrets.CANARY}"}}
+    script:
+      file: scripts/sing.py
+      interpreter: [python3]
+      image: "python:3.12"
+      env: {CANARY: "${secrets.CANARY}", SOURCE: /source/scripts}
+      mounts: [{path: /source, repo: ro}]
     outputs: {made: {from: file, sensitive: true}}
   - name: ask
     depends_on: []
@@ -53,10 +66,10 @@ steps:
       env: {FILE: /run/canary}
       mounts: [{path: /run/canary, secret: CANARY}]
 """
-SCRIPT = f"""\
-import os, pathlib, sys, time
-sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-from tests.canaries import ENCODINGS
+SCRIPT = """\
+import os, pathlib, sys
+sys.path.insert(0, os.environ["SOURCE"])
+from canaries import ENCODINGS
 value = os.environ["CANARY"]
 for size, out in ((1, sys.stdout.buffer), (7, sys.stderr.buffer)):
     for name, encode in ENCODINGS.items():
@@ -93,6 +106,34 @@ def port() -> Iterator[int]:
     server.server_close()
 
 
+@pytest.fixture(params=["local", pytest.param("dagger", marks=(pytest.mark.engine, REAL))])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("DAGTASKS_ENGINE", request.param)
+    if ENGINE_HOST:
+        monkeypatch.setenv("DAGTASKS_ENGINE_HOST", ENGINE_HOST)
+    return str(request.param)
+
+
+@pytest.fixture
+def command_lines() -> Iterator[set[bytes]]:
+    """Every command line that is seen on this machine meanwhile, in containers, too."""
+    seen: set[bytes] = set()
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.02):
+            for entry in os.scandir("/proc"):
+                if entry.name.isdigit():
+                    with suppress(OSError):
+                        seen.add(Path(entry.path, "cmdline").read_bytes())
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    yield seen
+    ended.set()
+    thread.join()
+
+
 @pytest.fixture
 def root(tmp_path: Path, process: Process, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with a task that sings; the canary is in a file elsewhere, and a command prints it."""
@@ -102,9 +143,10 @@ def root(tmp_path: Path, process: Process, monkeypatch: pytest.MonkeyPatch) -> P
     write_files(
         root,
         {
-            "templates/sing.yaml": TEMPLATE % sys.executable,
+            "templates/sing.yaml": TEMPLATE,
             "templates/child.yaml": CHILD,
             "scripts/sing.py": SCRIPT,
+            "scripts/canaries.py": re.sub("(?m)^CANARY = .*", 'CANARY = ""', Path(canaries.__file__).read_text()),
             "tasks/web/project.yaml": "name: Web\n",
             "tasks/web/web-000001.yaml": "name: Sing\n\nworkflows:\n  sing:\n    template: sing\n",
         },
@@ -113,13 +155,16 @@ def root(tmp_path: Path, process: Process, monkeypatch: pytest.MonkeyPatch) -> P
     write_files(Path.home(), {".config/dagtasks/config.yaml": settings})
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--message", "start")
-    monkeypatch.setenv("DAGTASKS_ENGINE", "local")
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setenv("DAGTASKS_ALLOW_HOSTS", "127.0.0.1")
     return root
 
 
 @pytest.mark.slow
-def test_a_canary_is_nowhere(root: Path, process: Process, port: int) -> None:
+def test_a_canary_is_nowhere(
+    root: Path, engine: str, process: Process, port: int, command_lines: set[bytes], tmp_path: Path
+) -> None:
     given = ("000001", "--param", f"port={port}")
     commands = [("validate",), ("config", "show"), ("plan", *given), ("run", *given), ("run", *given, "--json")]
     done = [process(root, *command) for command in commands]
@@ -144,3 +189,6 @@ def test_a_canary_is_nowhere(root: Path, process: Process, port: int) -> None:
     printed = "".join(one.out + one.err for one in done)
     assert "***" in printed
     assert find_canaries(root, printed.encode()) == []
+    assert find_canaries(Path.home(), tmp_path / "tmp") == []
+    assert any(line.startswith(b"python3\0") for line in command_lines), "it never looked while the step ran"
+    assert find_canaries(*command_lines) == []

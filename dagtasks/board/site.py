@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dagtasks.board.pages.graphs import graph_pages
 from dagtasks.board.pages.home import board_pages
 from dagtasks.board.pages.past import past_pages
 from dagtasks.board.pages.press import BoardPage, Press
@@ -21,4 +22,5 @@ def board_site(press: Press) -> Iterator[BoardPage]:
     yield from task_pages(press)
     yield from run_pages(press)
     yield from template_pages(press)
+    yield from graph_pages(press)
     yield from past_pages(press)

@@ -10,6 +10,7 @@ BOARD = "board.html"
 RUNS = "runs.html"
 TEMPLATES = "templates.html"
 PROBLEMS = "problems.html"
+GRAPH = "graph.html"
 CHANGES = "changes.html"
 STATISTICS = "statistics.html"
 ALL_TASKS = "list/all/1.html"
@@ -17,13 +18,14 @@ ALL_TASKS = "list/all/1.html"
 PARTS = {
     BOARD: "Board",
     ALL_TASKS: "Tasks",
+    GRAPH: "Dependencies",
     RUNS: "Runs",
     TEMPLATES: "Templates",
     CHANGES: "Changes",
     STATISTICS: "Statistics",
 }
 """The parts of the board by their first pages, in the order in which every page leads to them."""
-_FOLDERS = {"t": ALL_TASKS, "list": ALL_TASKS, "r": RUNS, "runs": RUNS, "templates": TEMPLATES}
+_FOLDERS = {"t": ALL_TASKS, "list": ALL_TASKS, "g": GRAPH, "r": RUNS, "runs": RUNS, "templates": TEMPLATES}
 
 LONGEST_NAME = 100
 
@@ -52,6 +54,11 @@ def project_uri(key: str) -> str:
 def phase_uri(project: str, key: str) -> str:
     """The page of a phase."""
     return f"p/{file_name(project)}/{file_name(key)}.html"
+
+
+def graph_uri(project: str, phase: str | None) -> str:
+    """The graph of the tasks of a phase, or of those of a project in no phase."""
+    return f"g/{file_name(project)}/{file_name(phase)}.html" if phase else f"g/{file_name(project)}.html"
 
 
 def template_uri(name: str) -> str:

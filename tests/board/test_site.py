@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -244,6 +245,70 @@ def test_comments_are_shown_as_markdown():
     page = render(sample_data(comments=comments))["t/web-7k2m9q.html"]
     assert "<strong>good</strong>" in page
     assert "../t/web-4t9x30.html" in Page(page).links
+
+
+def test_the_steps_of_a_template_are_drawn_when_they_are_sound():
+    steps = [{"name": name, "container": {"image": "alpine", "command": "true"}} for name in ("build", "test")]
+    data = {"metadata": {"name": "basic_task"}, "type": "containerized_workflow", "steps": steps}
+    steps[1]["depends_on"] = ["build"]
+    body = render(replace(sample_data(), templates={"basic_task": data}))["templates/basic_task.html"]
+    assert body.count('class="dt-edge"') == 1
+    assert "test (container)" in body
+    path = sample_data().index.templates["basic_task"].path
+    wrong = sample_data().index._replace(problems=(Problem(path, 1, 1, "DT301", "circle"),))
+    steps[0]["depends_on"] = ["test"]
+    for found in (
+        replace(sample_data(), templates={"basic_task": {"steps": 1}}),
+        replace(sample_data(), index=wrong, templates={"basic_task": data}),
+    ):
+        assert "dt-graph" not in render(found)["templates/basic_task.html"]
+
+
+def test_a_task_has_a_graph_of_what_is_around_it():
+    drawn = re.findall(r'<a href="\.\./t/(web-\w+)\.html" tabindex="-1"', sample()["t/web-7k2m9q.html"])
+    tasks = sample_data().index
+    near = {"web-7k2m9q"}
+    for other in (lambda name: tasks.tasks[name].depends_on, lambda name: tasks.dependents.get(name, ())):
+        first = [*other("web-7k2m9q")]
+        near |= {*first, *(name for each in first for name in other(each))}
+    assert sorted(drawn) == sorted(name for name in near if name in tasks.tasks)
+    assert len(drawn) > 3
+    alone = next(row.id for row in tasks.tasks.values() if not row.depends_on and not tasks.dependents.get(row.id))
+    assert "dt-graph" not in sample()[f"t/{alone}.html"]
+
+
+def test_the_graph_of_everything_has_all_that_depend_on_each_other_and_says_so_as_a_list():
+    body = sample()["graph.html"]
+    assert body.count('class="dt-edge') == sum(
+        need in sample_data().index.tasks for row in sample_data().index.tasks.values() for need in row.depends_on
+    )
+    assert "Store sessions on the server" in words("graph.html")
+    assert "depends on" in words("graph.html")
+    assert dead_links(sample()) == []
+
+
+def test_a_large_graph_is_one_of_phases_that_lead_to_their_own():
+    body = large()["graph.html"]
+    assert "dt-is-group" in body
+    assert body.count("tabindex") == len([uri for uri in large() if uri.startswith("g/")]) > 1
+    assert len(body) < 400_000
+    sizes = [len(text) for uri, text in large().items() if uri.startswith("g/")]
+    assert max(sizes) < 400_000
+    assert (
+        dead_links(
+            {uri: text for uri, text in large().items() if uri[:2] in ("g/", "t/") or uri == "graph.html"}
+            | dict.fromkeys(set(large()) - {"graph.html"}, "")
+        )
+        == []
+    )
+
+
+def test_without_dependencies_there_is_a_word_instead_of_a_graph():
+    index = sample_data().index
+    rows = [row._replace(depends_on=()) for row in index.tasks.values()]
+    body = render(replace(sample_data(), index=build_index(rows, [])))["graph.html"]
+    assert "No task depends on another" in body
+    assert '<svg class="dt-graph"' not in body
 
 
 def test_the_past_is_told_on_the_pages_of_a_task_and_of_all_changes():

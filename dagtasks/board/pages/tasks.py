@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from dagtasks.board.overview import COLUMNS, Overview
+from dagtasks.board.pages.graphs import draw_around
 from dagtasks.board.pages.paging import PER_PAGE, count_pages, cut, turn
 from dagtasks.board.pages.past import make_past
 from dagtasks.board.pages.press import BoardPage, Press, words
@@ -80,6 +81,7 @@ def _task_body(press: Press, row: TaskSummary) -> str:
         project_uri=project_uri(row.project),
         phase_uri=_find_phase_uri(view, row),
         found=view.problems.get(row.path, []),
+        graph=draw_around(view, row),
         needs=needs[:LINKS],
         missing=missing[:LINKS],
         more_needs=max(0, len(needs) - LINKS) + max(0, len(missing) - LINKS),

@@ -7,10 +7,16 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from markupsafe import Markup
+from pydantic import ValidationError
+
+from dagtasks.board.graphs import Node, draw_graph
 from dagtasks.board.pages.press import BoardPage, Press, show_value
 from dagtasks.board.uris import TEMPLATES, template_uri
+from dagtasks.errors import Severity
 from dagtasks.model.summary import TemplateSummary
-from dagtasks.model.template import STEP_KINDS
+from dagtasks.model.template import STEP_KINDS, Template
+from dagtasks.planning.drawing import make_drawing
 from dagtasks.planning.references import ReferenceFault, find_called
 
 USED = 50
@@ -91,13 +97,16 @@ def _list_body(press: Press) -> str:
 def _template_body(press: Press, row: TemplateSummary) -> str:
     view = press.overview
     data = view.data.templates.get(row.name, {})
+    found = view.problems.get(row.path, [])
+    is_sound = not any(problem.severity is Severity.ERROR for problem in found)
     used = view.bound.get(row.name, [])
     known = view.data.index.templates
     return press.render(
         "template.html",
         template_uri(row.name),
         row=row,
-        found=view.problems.get(row.path, []),
+        found=found,
+        graph=_draw_steps(data) if is_sound else None,
         parameters=[_parameter(name, spec) for name, spec in _map(data.get("parameters")).items()],
         steps=[*_steps(data.get("steps")), *_steps(data.get("finally"), "in the end")],
         outputs=list(_map(data.get("outputs")).items()),
@@ -106,6 +115,16 @@ def _template_body(press: Press, row: TemplateSummary) -> str:
         used=used[:USED],
         total_used=len(used),
     )
+
+
+def _draw_steps(data: Mapping[str, Any]) -> Markup | None:
+    """The steps as a graph; None when there is but one, or when the file is no template as a whole."""
+    try:
+        drawing = make_drawing(Template.model_validate(data), {})
+    except ValidationError:
+        return None
+    nodes = [Node(node.name, f"{node.name} ({node.kind})", "step") for node in drawing.nodes]
+    return draw_graph(nodes, dict.fromkeys(drawing.edges, 1)) if len(nodes) > 1 else None
 
 
 def _called_uri(text: str, known: Mapping[str, TemplateSummary]) -> str | None:

@@ -1,0 +1,162 @@
+"""Graphs as SVG: boxes in layers from left to right, each behind all that it depends on.
+
+Layers by the longest path, then a few sweeps that put each box near its neighbours. A circle is no obstacle: it is cut
+open for the layers, and its edges get a colour of their own. A graph says nothing that the list beside it does not say:
+it is hidden from screen readers, and the keyboard does not stop in it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from dagtasks.board.printable import clip
+
+BOX, ROW = (184, 26), 36
+"""Width and height of a box; the distance from one to the next below it."""
+COLUMN = 236
+"""The distance from a layer to the next."""
+SWEEPS = 4
+LETTERS = 24
+MARGIN = 4
+CIRCULAR = " dt-edge--circular"
+
+Edge = tuple[str, str]
+
+
+class Node(NamedTuple):
+    """A box. `kind` is a class of the style sheet that says how it looks; `uri` is where it leads to, from the page."""
+
+    id: str
+    label: str
+    kind: str
+    uri: str | None = None
+    is_here: bool = False
+
+
+class Layout(NamedTuple):
+    """Where each node is: in which layer, and at which row of it. `circular` are the edges that lie in a circle."""
+
+    layers: Sequence[Sequence[str]]
+    circular: frozenset[Edge]
+
+
+def lay_out(ids: Sequence[str], edges: Iterable[Edge]) -> Layout:
+    """The layers of the graph. An edge leads from what comes first to what depends on it; both must be among `ids`."""
+    after: dict[str, list[str]] = {name: [] for name in ids}
+    for first, then in dict.fromkeys(edges):
+        after[first].append(then)
+    order, circles = _find_circles(after)
+    circular = frozenset((u, v) for u, nexts in after.items() for v in nexts if circles[u] == circles[v])
+    position = {name: at for at, name in enumerate(order)}
+    forward = {u: [v for v in nexts if position[u] < position[v]] for u, nexts in after.items()}
+    layer = dict.fromkeys(ids, 0)
+    for name in order:
+        for then in forward[name]:
+            layer[then] = max(layer[then], layer[name] + 1)
+    layers: list[list[str]] = [[] for _ in range(max(layer.values(), default=-1) + 1)]
+    for name in ids:
+        layers[layer[name]].append(name)
+    return Layout(_untangle(layers, forward), circular)
+
+
+def _find_circles(after: Mapping[str, Sequence[str]]) -> tuple[list[str], dict[str, int]]:
+    """The nodes so that, but for circles, each comes before what follows it; and which circle each is in (Tarjan)."""
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    circle: dict[str, int] = {}
+    stack: list[str] = []
+    finished: list[str] = []
+    for start in after:
+        path = [(start, iter(after[start]))] if start not in number else []
+        while path:
+            name, nexts = path[-1]
+            if name not in number:
+                number[name] = low[name] = len(number)
+                stack.append(name)
+            for then in nexts:
+                if then not in number:
+                    path.append((then, iter(after[then])))
+                    break
+                if then not in circle:
+                    low[name] = min(low[name], number[then])
+            else:
+                path.pop()
+                finished.append(name)
+                if path:
+                    low[path[-1][0]] = min(low[path[-1][0]], low[name])
+                if low[name] == number[name]:
+                    members = stack[stack.index(name) :]
+                    circle |= dict.fromkeys(members, number[name])
+                    del stack[-len(members) :]
+    return finished[::-1], circle
+
+
+def _untangle(layers: list[list[str]], after: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """The layers, each in the order of where the neighbours of its nodes are."""
+    before: dict[str, list[str]] = defaultdict(list)
+    for name, nexts in after.items():
+        for then in nexts:
+            before[then].append(name)
+    for sweep in range(SWEEPS):
+        neighbours = before if sweep % 2 == 0 else after
+        places = {name: _place(at, len(layer)) for layer in layers for at, name in enumerate(layer)}
+        for layer in layers if sweep % 2 == 0 else reversed(layers):
+            means = {name: _mean([places[other] for other in neighbours.get(name, ())], places[name]) for name in layer}
+            layer.sort(key=means.__getitem__)
+            places |= {name: _place(at, len(layer)) for at, name in enumerate(layer)}
+    return layers
+
+
+def _place(at: int, size: int) -> float:
+    """The height of a row, counted from the middle of its layer."""
+    return at - (size - 1) / 2
+
+
+def _mean(values: Sequence[float], otherwise: float) -> float:
+    return sum(values) / len(values) if values else otherwise
+
+
+def draw_graph(nodes: Sequence[Node], edges: Mapping[Edge, int]) -> Markup:
+    """The graph as an SVG that is as large as it needs to be; an edge is the wider the more it stands for."""
+    found = lay_out([node.id for node in nodes], edges)
+    tallest = max(map(len, found.layers), default=0)
+    places = {
+        name: (MARGIN + COLUMN * number, MARGIN + ROW * (_place(at, len(layer)) + (tallest - 1) / 2))
+        for number, layer in enumerate(found.layers)
+        for at, name in enumerate(layer)
+    }
+    drawn = [
+        _draw_edge(places[edge[0]], places[edge[1]], count, CIRCULAR if edge in found.circular else "")
+        for edge, count in edges.items()
+    ]
+    boxes = [_draw_node(node, *places[node.id]) for node in nodes]
+    width = COLUMN * len(found.layers) - (COLUMN - BOX[0]) + 2 * MARGIN
+    height = ROW * tallest - (ROW - BOX[1]) + 2 * MARGIN
+    return Markup(
+        '<div class="dt-wide"><svg class="dt-graph" width="{0}" height="{1}" viewBox="0 0 {0} {1}" aria-hidden="true">'
+        "{2}{3}</svg></div>"
+    ).format(max(width, 0), max(height, 0), Markup().join(drawn), Markup().join(boxes))
+
+
+def _draw_edge(start: tuple[float, float], end: tuple[float, float], count: int, kind: str) -> Markup:
+    x, y, to_x, to_y = start[0] + BOX[0], start[1] + BOX[1] / 2, end[0], end[1] + BOX[1] / 2
+    bend = max((to_x - x) / 2, 24)
+    path = f"M{x:.0f} {y:.0f}C{x + bend:.0f} {y:.0f} {to_x - bend:.0f} {to_y:.0f} {to_x:.0f} {to_y:.0f}"
+    width = Markup(' stroke-width="{:.1f}"').format(1 + math.log2(count)) if count > 1 else ""
+    return Markup('<path class="dt-edge{}" d="{}"{}/>').format(kind, path, width)
+
+
+def _draw_node(node: Node, x: float, y: float) -> Markup:
+    box = Markup('<rect width="{}" height="{}" rx="5"/><text x="9" y="17">{}</text>').format(
+        *BOX, clip(node.label, LETTERS)
+    )
+    here = " dt-node--here" if node.is_here else ""
+    group = Markup('<g class="dt-node dt-is-{}{}" transform="translate({:.0f} {:.0f})"><title>{}</title>{}</g>').format(
+        node.kind, here, x, y, clip(node.label, 200), box
+    )
+    return Markup('<a href="{}" tabindex="-1">{}</a>').format(node.uri, group) if node.uri else group

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
-def _completer(find: Callable[[Path], Iterable[str]]) -> Complete:
+def _completer(find: Callable[[Path, str], Iterable[str]]) -> Complete:
+    """What completes with the names that `find` gives for a root and the beginning of a name."""
+
     def complete(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from dagtasks.store.project import find_project
 
         start = context.find_root().params.get("path") or Path()
         try:
-            names = sorted(find(find_project(Path(start)).root))
+            names = sorted(find(find_project(Path(start)).root, incomplete))
         except DagtasksError:
             return []
         return _items(names, incomplete)
@@ -31,11 +33,14 @@ def _completer(find: Callable[[Path], Iterable[str]]) -> Complete:
     return complete
 
 
-def _ids(root: Path, kind: str) -> Iterator[str]:
-    from dagtasks.store.layout import place, walk
+def _task_ids(root: Path, beginning: str) -> Iterator[str]:
+    """The ids with that beginning; of 100,000 tasks it is too slow to look at more than one project."""
+    from dagtasks.store.layout import TASKS, Kind, place, walk
 
-    found = (place(path) for path, _ in walk(root))
-    return (one.id if kind != "phase" else f"{one.project}/{one.id}" for one in found if one and one.kind == kind)
+    project, dash, _ = beginning.partition("-")
+    folder = f"{TASKS}/{project}" if dash and project.isalnum() else ""
+    found = (place(path) for path, entry in walk(root, folder) if entry.name.startswith(beginning))
+    return (one.id for one in found if one and one.kind is Kind.TASK)
 
 
 def _words(words: Iterable[str]) -> Complete:
@@ -48,10 +53,12 @@ def _items(words: Iterable[str], beginning: str) -> list[CompletionItem]:
     return [CompletionItem(word) for word in words if word.startswith(beginning)]
 
 
-tasks = _completer(lambda root: _ids(root, "task"))
-projects = _completer(lambda root: _ids(root, "project"))
-phases = _completer(lambda root: _ids(root, "phase"))
-templates = _completer(lambda root: _ids(root, "template"))
+tasks = _completer(_task_ids)
+projects = _completer(lambda root, _: (path.parent.name for path in root.glob("tasks/*/project.yaml")))
+phases = _completer(
+    lambda root, _: (f"{path.parent.parent.name}/{path.stem}" for path in root.glob("tasks/*/phases/*.yaml"))
+)
+templates = _completer(lambda root, _: (path.stem for path in root.glob("templates/**/*.yaml")))
 statuses = _words(Status)
 priorities = _words(Priority)
 

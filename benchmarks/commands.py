@@ -1,11 +1,12 @@
 """How long commands take, beside the budgets for them: `python benchmarks/commands.py [COUNT...] [--only WORD]`.
 
-Budgets are in floors that are measured in the same run, in turns with the commands, so that a slow machine or a busy
-one changes little: P = `python -c pass`; S = a process that walks and stats all files below tasks/; R = one that reads
-them all; L = one that loads them with PyYAML's C loader and checks them with pydantic; C = a bare `git commit -- path`.
-Each figure is the minimum of 9 runs (of 3 above 20,000 tasks). "used" is the part of the budget by the clock, "CPU" the
-same by the time of all processors, in which a second process costs what it does and other programs nothing. Memory is
-the peak of the largest process.
+Prints a table of Markdown for each number of tasks; `10000 100000` takes about six minutes on a machine that does
+nothing else. Budgets are in floors that are measured in the same run, in turns with the commands, so that a slow
+machine or a busy one changes little: P = `python -c pass`; S = a process that walks and stats all files below tasks/;
+R = one that reads them all; L = one that loads them with PyYAML's C loader and checks them with pydantic; C = a bare
+`git commit -- path`. Each figure is the minimum of 9 runs (of 3 above 20,000 tasks). "of the budget" is by the clock,
+"by processor" by the time of all processors, in which a second process costs what it does and other programs nothing.
+MB is the peak of the largest process.
 """
 
 from __future__ import annotations
@@ -50,27 +51,29 @@ walk(sys.argv[1])
 PYTHON = [sys.executable, "-c"]
 TOOL = [str(Path(sys.executable).parent / "dagtasks")]
 TRUSTED_AFTER_SECONDS = 2.2
+TURN = "a value that is new each time"
 WRITERS, COMMITS = 8, 6
 LOCKED = 75
 """The exit code of a command that waited in vain for the lock; a busy machine can bring that about."""
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 
-Floors = Mapping[str, float]
+Budget = Mapping[str, float]
+"""How many there may be of each floor. "s" are seconds."""
 
 
 class Command(NamedTuple):
-    """A command line, its budget in seconds, and what happens before each run of it."""
+    """A command line, its budgets, and what happens before each run of it."""
 
     label: str
     arguments: Sequence[str]
-    words: str
-    budget: Callable[[Floors], float] | None
-    prepare: Callable[[], object] = lambda: None
+    budgets: Sequence[Budget] = ()
     megabytes: int | None = None
+    prepare: Callable[[], object] = lambda: None
     environment: Mapping[str, str] = {}
 
 
 class Figure(NamedTuple):
+    code: int
     seconds: float
     cpu: float
     megabytes: float
@@ -80,8 +83,7 @@ def run(
     arguments: Sequence[str],
     folder: Path,
     environment: Mapping[str, str] | None = None,
-    *,
-    may_be_locked: bool = False,
+    allowed: Sequence[int] = (0,),
 ) -> Figure:
     begun = time.perf_counter()
     process = subprocess.Popen(
@@ -94,9 +96,9 @@ def run(
     _, status, usage = os.wait4(process.pid, 0)
     taken = time.perf_counter() - begun
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in (0, LOCKED if may_be_locked else 0):
+    if process.returncode not in allowed:
         raise SystemExit(f"{' '.join(arguments)} ended with {process.returncode}")
-    return Figure(taken, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return Figure(process.returncode, taken, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 class Repository:
@@ -149,58 +151,46 @@ class Repository:
         return ["sh", "-c", driver.replace("%L", "7")]
 
 
-def floors_of(repository: Repository, *, with_loop: bool) -> list[Command]:
+def floors_of(repository: Repository, *, is_large: bool) -> list[Command]:
     tasks = str(repository.root / "tasks")
     commit = ["git", "-c", "user.name=a", "-c", "user.email=a@localhost", "commit", "-qm", "bare", "--"]
     path = str(repository.path_of(repository.ids[0]))
     floors = [
-        Command("P", [*PYTHON, "pass"], "", None),
-        Command("S", [*PYTHON, WALK.format(visit="entry.stat()"), tasks], "", None),
-        Command("R", [*PYTHON, WALK.format(visit="open(entry.path, 'rb').read()"), tasks], "", None),
-        Command("C", [*commit, path], "", None, repository.change_for_git),
+        Command("P", [*PYTHON, "pass"]),
+        Command("S", [*PYTHON, WALK.format(visit="entry.stat()"), tasks]),
+        Command("R", [*PYTHON, WALK.format(visit="open(entry.path, 'rb').read()"), tasks]),
+        Command("C", [*commit, path], prepare=repository.change_for_git),
     ]
-    return [*floors, Command("L", [*PYTHON, LOAD, tasks], "", None)] if with_loop else floors
+    return floors if is_large else [*floors, Command("L", [*PYTHON, LOAD, tasks])]
 
 
 def commands_of(repository: Repository, *, is_large: bool) -> list[Command]:
     """The commands in an order in which the ones before leave the cache warm for the ones after."""
     ids = repository.ids
-    p, cold, unchanged = (7, 18, 1.6) if is_large else (6, 16, 2.5)
-    some, other = ids[len(ids) // 3], ids[len(ids) // 5]
-    shown = ids[len(ids) // 2]
+    some, other, shown = ids[len(ids) // 3], ids[len(ids) // 5], ids[len(ids) // 2]
     asked = {"_DAGTASKS_COMPLETE": "bash_complete", "COMP_WORDS": f"dagtasks task show {shown[:-3]}", "COMP_CWORD": "3"}
-    by_cold = [Command("  the same", ["validate"], "0.7 L", lambda f: 0.7 * f["L"], repository.forget)]
+    show = {"P": 7 if is_large else 6}
+    listed = {**show, "S": 1}
+    cold: list[Budget] = [{"R": 18}] if is_large else [{"R": 16}, {"L": 0.7}]
+    memory = 400 if is_large else 120
+    set_ = {"P": 17}
+    after_edit = {"S": 2.2} if is_large else {"S": 1, "P": 25}
     return [
-        Command("--help", ["--help"], "6 P", lambda f: 6 * f["P"]),
-        Command(
-            "validate, cold",
-            ["validate"],
-            f"{cold} R",
-            lambda f: cold * f["R"],
-            repository.forget,
-            400 if is_large else 120,
-        ),
-        *([] if is_large else by_cold),
-        Command("completion of an id", [], "0.1 s", lambda f: 0.1, environment=asked),
-        Command("task show ID", ["task", "show", shown], f"{p} P", lambda f: p * f["P"]),
-        Command("task show BEGINNING", ["task", "show", shown[:-1]], f"{p} P + S", lambda f: p * f["P"] + f["S"]),
-        Command("task list (50)", ["task", "list", "--limit", "50"], f"{p} P + S", lambda f: p * f["P"] + f["S"]),
-        Command("task next", ["task", "next"], f"{p} P + S", lambda f: p * f["P"] + f["S"], megabytes=80),
-        Command("validate, unchanged", ["validate"], f"{unchanged} S", lambda f: unchanged * f["S"]),
-        Command("task set", ["task", "set", some], "17 P", lambda f: 17 * f["P"]),
-        Command(
-            "task set --commit", ["task", "set", other, "--commit"], "17 P + 2 C", lambda f: 17 * f["P"] + 2 * f["C"]
-        ),
-        Command(
-            "validate, one changed",
-            ["validate"],
-            "2.2 S" if is_large else "S + 25 P",
-            lambda f: 2.2 * f["S"] if is_large else f["S"] + 25 * f["P"],
-            repository.change_one,
-        ),
-        Command("task next after that", ["task", "next"], "", None),
-        Command("task create", ["task", "create", "web", "--name", "New", "--depends-on", shown], "", None),
-        Command("task list after that", ["task", "list", "--limit", "50"], "", None),
+        Command("`--help`", [*TOOL, "--help"], [{"P": 6}]),
+        Command("`validate`, cold", [*TOOL, "validate"], cold, memory, repository.forget),
+        Command("completion of an id", TOOL, [{"s": 0.1}], environment=asked),
+        Command("`task show ID`", [*TOOL, "task", "show", shown], [show]),
+        Command("`task show BEGINNING`", [*TOOL, "task", "show", shown[:-1]], [listed]),
+        Command("`task list --limit 50`", [*TOOL, "task", "list", "--limit", "50"], [listed], 80),
+        Command("`task next`", [*TOOL, "task", "next"], [listed], 80),
+        Command("`validate`, nothing changed", [*TOOL, "validate"], [{"S": 1.6 if is_large else 2.5}], 80),
+        Command("`task set`", [*TOOL, "task", "set", some, TURN], [set_]),
+        Command("`task set --commit`", [*TOOL, "task", "set", other, TURN, "--commit"], [{**set_, "C": 2}]),
+        Command("`validate`, one changed", [*TOOL, "validate"], [after_edit], prepare=repository.change_one),
+        Command("`task next` after that", [*TOOL, "task", "next"]),
+        Command("`task create`", [*TOOL, "task", "create", "web", "--name", "New", "--depends-on", shown]),
+        Command("`task list` after that", [*TOOL, "task", "list", "--limit", "50"]),
+        Command("merge driver, one file", repository.merge_command(), [{"P": 5}]),
     ]
 
 
@@ -208,56 +198,59 @@ def measure(count: int, only: str) -> None:
     is_large = count > 20_000
     with tempfile.TemporaryDirectory() as name:
         repository = Repository(Path(name) / "repository", count)
-        driver = Command("merge driver, one file", repository.merge_command(), "5 P", lambda f: 5 * f["P"])
-        commands = [one for one in (*commands_of(repository, is_large=is_large), driver) if only in one.label]
-        floors = floors_of(repository, with_loop=any("L" in one.words for one in commands))
+        floors = floors_of(repository, is_large=is_large)
+        commands = [one for one in commands_of(repository, is_large=is_large) if only in one.label]
         figures: dict[str, list[Figure]] = {}
         for _ in range(3 if is_large else 9):
-            for command in (*floors, None, *commands):
-                if command is None:
-                    repository.settle()
-                    continue
-                command.prepare()
-                arguments = list(command.arguments)
-                if "set" in arguments:
-                    arguments.append(repository.next_value())
-                tool = [] if command in floors or command is driver else TOOL
-                figure = run([*tool, *arguments], repository.root, command.environment)
-                figures.setdefault(command.label, []).append(figure)
+            measure_each(floors, repository, figures)
+            repository.settle()
+            measure_each(commands, repository, figures)
         show(count, floors, commands, {label: best(found) for label, found in figures.items()})
         if not is_large and not only:
             measure_writers(repository)
 
 
+def measure_each(commands: Sequence[Command], repository: Repository, figures: dict[str, list[Figure]]) -> None:
+    for command in commands:
+        command.prepare()
+        arguments = [repository.next_value() if one == TURN else one for one in command.arguments]
+        figures.setdefault(command.label, []).append(run(arguments, repository.root, command.environment))
+
+
 def best(found: Sequence[Figure]) -> Figure:
-    return Figure(min(one.seconds for one in found), min(one.cpu for one in found), min(one.megabytes for one in found))
+    return Figure(0, *(min(part) for part in zip(*(one[1:] for one in found), strict=True)))
 
 
 def measure_writers(repository: Repository) -> None:
     """Eight processes that commit six times each, beside one that commits as often."""
+    count = WRITERS * COMMITS
     begun = time.perf_counter()
-    for number in range(WRITERS * COMMITS):
+    for number in range(count):
         commit_one(repository, number)
     alone = time.perf_counter() - begun
     before = count_commits(repository)
     begun = time.perf_counter()
     with ThreadPoolExecutor(WRITERS) as pool:
-        list(
-            pool.map(
-                lambda writer: [commit_one(repository, writer * COMMITS + n) for n in range(COMMITS)], range(WRITERS)
-            )
-        )
+        refused = sum(pool.map(lambda writer: commit_some(repository, writer * COMMITS), range(WRITERS)))
     taken = time.perf_counter() - begun
-    lost = WRITERS * COMMITS - (count_commits(repository) - before)
+    lost = count - refused - (count_commits(repository) - before)
     print(
-        f"{WRITERS} writers x {COMMITS} commits: {taken:.1f} s, one after the other {alone:.1f} s, "
-        f"{taken / (2 * alone):.0%} of the budget, {lost} lost or refused"
+        f"| {WRITERS} writers x {COMMITS} commits | 2 x {count} one after the other, 0 lost | {taken * 1000:.0f} "
+        f"| {taken / (2 * alone):.0%} | | | {verdict(is_reached=taken <= 2 * alone and not lost)}, {lost} lost, "
+        f"{refused} refused after waiting for the lock |"
     )
 
 
-def commit_one(repository: Repository, number: int) -> None:
+def commit_some(repository: Repository, start: int) -> int:
+    """How many of the commits were refused because others held the lock for too long."""
+    return [commit_one(repository, start + number) for number in range(COMMITS)].count(LOCKED)
+
+
+def commit_one(repository: Repository, number: int) -> int:
+    """The exit code."""
     name, value = repository.ids[number], f"labels=writer{time.monotonic_ns()}"
-    run([*TOOL, "task", "set", name, value, "--commit"], repository.root, may_be_locked=True)
+    command = [*TOOL, "task", "set", name, value, "--commit"]
+    return run(command, repository.root, allowed=(0, LOCKED)).code
 
 
 def count_commits(repository: Repository) -> int:
@@ -267,30 +260,40 @@ def count_commits(repository: Repository) -> int:
     return int(counted.stdout)
 
 
-def show(count: int, floors: list[Command], commands: list[Command], figures: Mapping[str, Figure]) -> None:
-    unit = {floor.label: figures[floor.label].seconds for floor in floors}
-    unit_cpu = {floor.label: figures[floor.label].cpu for floor in floors}
-    print(
-        f"\n{count} tasks, {os.cpu_count()} processors: "
-        + ", ".join(f"{k} = {v * 1000:.1f} ms" for k, v in unit.items())
-    )
-    print("by the time of processors: " + ", ".join(f"{k} = {v * 1000:.1f} ms" for k, v in unit_cpu.items()))
-    print(f"{'command':<22} {'ms':>8} {'/P':>6} {'/S':>6} {'/R':>6}  {'budget':<12} {'used':>6} {'CPU':>6} {'MB':>5}")
+def show(count: int, floors: Sequence[Command], commands: Sequence[Command], figures: Mapping[str, Figure]) -> None:
+    seconds = {"s": 1.0} | {floor.label: figures[floor.label].seconds for floor in floors}
+    cpu = {"s": 1.0} | {floor.label: figures[floor.label].cpu for floor in floors}
+    units = ", ".join(f"{floor.label} = {seconds[floor.label] * 1000:.0f} ms" for floor in floors)
+    print(f"\n{count:,} tasks, {os.cpu_count()} processors: {units}.\n")
+    print("| command | at most | ms | of the budget | by processor | MB | |\n|---|---|---|---|---|---|---|")
     for command in commands:
-        seconds, cpu, megabytes = figures[command.label]
-        ratios = " ".join(f"{seconds / unit[floor]:6.1f}" for floor in "PSR")
-        used = (
-            f"{seconds / command.budget(unit):6.0%} {cpu / command.budget(unit_cpu):6.0%}"
-            if command.budget
-            else " " * 13
-        )
-        missed = bool(command.budget) and seconds > command.budget(unit)
-        missed |= megabytes > (command.megabytes or megabytes)
-        limit = f" (of {command.megabytes})" if command.megabytes else ""
-        print(
-            f"{command.label:<22} {seconds * 1000:8.1f} {ratios}  {command.words:<12} {used} {megabytes:5.0f}{limit}"
-            f"{'  missed' if missed else ''}"
-        )
+        figure = figures[command.label]
+        used = [figure.seconds / total(budget, seconds) for budget in command.budgets]
+        used_cpu = [figure.cpu / total(budget, cpu) for budget in command.budgets]
+        limits = [*map(words, command.budgets), *([f"{command.megabytes} MB"] if command.megabytes else [])]
+        is_reached = max(used, default=0) <= 1 and figure.megabytes <= (command.megabytes or figure.megabytes)
+        cells = [
+            command.label,
+            "; ".join(limits),
+            f"{figure.seconds * 1000:.0f}",
+            ", ".join(f"{one:.0%}" for one in used),
+            ", ".join(f"{one:.0%}" for one in used_cpu),
+            f"{figure.megabytes:.0f}",
+            verdict(is_reached=is_reached) if limits else "",
+        ]
+        print(f"| {' | '.join(cells)} |")
+
+
+def total(budget: Budget, unit: Mapping[str, float]) -> float:
+    return sum(number * unit[floor] for floor, number in budget.items())
+
+
+def words(budget: Budget) -> str:
+    return " + ".join(floor if number == 1 else f"{number:g} {floor}" for floor, number in budget.items())
+
+
+def verdict(*, is_reached: bool) -> str:
+    return "reached" if is_reached else "**missed**"
 
 
 if __name__ == "__main__":

@@ -143,6 +143,8 @@ class _Run:
         self.on_waiting = on_waiting
         self.steps = {step.name: step for step in self.plan.all_steps}
         self.results: dict[str, StepRecord] = {}
+        self.failed: list[str] = []
+        """The steps whose failure is the run's, those of `finally` after the others."""
         self.reused: set[str] = set()
         self.omitted_by_failure: set[str] = set()
         self.scope_of_steps: dict[str, JSON] = {}
@@ -359,6 +361,8 @@ class _Run:
         tolerated = step.continue_on_error and result.state.is_bad
         final = replace(result, conclusion=StepState.SUCCEEDED if tolerated else result.state)
         self.results[step.name] = final
+        if final.conclusion and final.conclusion.is_bad:
+            self.failed.append(step.name)
         self.scope_of_steps[step.name] = results.scope_of(step, final)
         if not (self.earlier.continues and step.name in self.reused):
             self.emit(StepFinished(self.id, final))
@@ -444,7 +448,7 @@ class _Run:
     def is_wanted(self, step: PlanStep, extra: Mapping[str, JSON], cause: str) -> bool:
         """Whether the step's condition holds. A step of `finally` without one always runs."""
         if self.is_cleaning:
-            failed = bool(self.failed_steps()) or self.is_out_of_time
+            failed = bool(self.failed) or self.is_out_of_time
             success = step.condition is None or not (failed or self.is_cancelled)
             around = self.around(extra)
             return rules.is_wanted(step.condition, around, success=success, failure=failed, cancelled=self.is_cancelled)
@@ -456,30 +460,25 @@ class _Run:
         fine = (StepState.SUCCEEDED, StepState.SKIPPED)
         bad = [name for name in step.depends_on if self.results[name].conclusion not in fine]
         if not bad and self.plan.fail_fast and not self.is_cleaning:
-            bad = self.failed_steps()
+            bad = self.failed
         return f"step {bad[0]} is {self.results[bad[0]].state}" if bad else ""
 
     def has_failed(self, name: str) -> bool:
         """Whether the step failed, tolerated or not, or was left out because another did."""
         return self.results[name].state.is_bad or name in self.omitted_by_failure
 
-    def failed_steps(self) -> list[str]:
-        """The steps whose failure is the run's, those of `finally` after the others."""
-        return [name for name, result in self.results.items() if result.conclusion and result.conclusion.is_bad]
-
     # -- what is known -------------------------------------------------------------------------------------------
 
     def around(self, extra: Mapping[str, JSON]) -> rules.Around:
         """What expressions see now, and beside it what an item sees."""
         known: Any = self.plan.scope.get("run") or {}
-        failed = self.failed_steps()
         now: dict[str, JSON] = {
             "id": self.record.id,
             "trigger": self.record.trigger,
             "actor": self.record.actor,
             "started_at": self.record.started_at,
-            "status": str(self.status() if failed or self.is_cleaning else self.record.status),
-            "failed_steps": list[JSON](failed),
+            "status": str(self.status() if self.failed or self.is_cleaning else self.record.status),
+            "failed_steps": list[JSON](self.failed),
             "attempt": 1,
         }
         secrets: dict[str, JSON] = {name: self.tools.desk.secrets.get(name) for name in self.plan.secrets}
@@ -503,7 +502,7 @@ class _Run:
             return CANCELLED
         if self.is_out_of_time:
             return OUT_OF_TIME
-        errors = ((name, self.results[name].error) for name in self.failed_steps())
+        errors = ((name, self.results[name].error) for name in self.failed)
         return next((Failure(error.code, f"step {name}: {error.message}") for name, error in errors if error), None)
 
     def emit(self, event: RunEvent) -> None:

@@ -288,6 +288,7 @@ def _with_step(record: RunRecord, step: StepRecord) -> RunRecord:
 
 def _put(steps: tuple[StepRecord, ...], step: StepRecord) -> tuple[StepRecord, ...]:
     """The steps with this one instead of the one of its name, or at the end."""
-    if all(old.name != step.name for old in steps):
-        return (*steps, step)
-    return tuple(step if old.name == step.name else old for old in steps)
+    for place, old in enumerate(steps):
+        if old.name == step.name:
+            return (*steps[:place], step, *steps[place + 1 :])
+    return (*steps, step)

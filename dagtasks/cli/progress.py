@@ -154,7 +154,7 @@ def step_line(step: StepRecord, *, in_colour: bool | None = None) -> str:
     word, colour = MARKS.get(step.state, (str(step.state), "white"))
     code = f"(exit code {step.exit_code})" if step.exit_code else ""
     reason = f": {printable(step.error.message)}" if step.error and step.state is not StepState.FAILED else ""
-    reason += " (it printed bytes that are no UTF-8; \ufffd stands for them)" if step.is_mended else ""
+    reason += " (\ufffd is in its output, as for bytes that are no UTF-8)" if step.is_mended else ""
     mark = click.style(word, fg=colour) if (sys.stderr.isatty() if in_colour is None else in_colour) else word
     return f"{step.name}: " + " ".join(part for part in (mark, code, seconds(step.duration)) if part) + reason
 

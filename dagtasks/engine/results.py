@@ -109,7 +109,7 @@ def digest_of_items(digests: Sequence[str]) -> str:
 def with_output(record: StepRecord, printed: Mapping[Stream, bytes]) -> StepRecord:
     """The record with its output and stderr, or with None for what is too big to be read."""
     kept = {stream: _text(data).rstrip("\n") if len(data) <= OUTPUT_LIMIT else None for stream, data in printed.items()}
-    is_mended = any(text and "\ufffd" in text and not _is_utf8(printed[stream]) for stream, text in kept.items())
+    is_mended = any("\ufffd" in text for text in kept.values() if text)  # Dagger gives texts that are mended already
     return replace(record, output=kept["stdout"], stderr=kept["stderr"], is_mended=is_mended)
 
 
@@ -223,14 +223,6 @@ def _find_too_big(step: PlanStep, result: ExecResult) -> str | None:
 
 def _failed(record: StepRecord, code: str, message: str) -> StepRecord:
     return replace(record, state=StepState.FAILED, error=Failure(code, message))
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _text(data: bytes) -> str:

@@ -27,7 +27,8 @@ class StepRecord:
     A step that loops has a record for each of its items, called `name[0]`, `name[1]` ...; `item` is then its item.
     `artifacts` are digests. `inputs` is a digest of what the step was asked to do. `reused_from` is the run whose
     result this is, `approval` what is asked, and who decided what (approved, by, at, reason). `is_cut`: outputs are
-    not whole, as in records in Git. `is_mended`: it printed bytes that are no UTF-8, and U+FFFD stands for them.
+    not whole, as in records in Git. `is_mended`: U+FFFD is in what it printed, as it
+    stands for bytes that are no UTF-8.
     """
 
     name: str

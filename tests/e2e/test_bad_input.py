@@ -130,7 +130,7 @@ RUNS: dict[str, tuple[list[str], int, dict[str, Any], str]] = {
         [step("a", "'printf \"a\\377b\"'"), step("b", "[test, '${steps.a.output}', '=', \"a\\uFFFDb\"]")],
         0,
         {"a": ("succeeded", None), "b": ("succeeded", None)},
-        "it printed bytes that are no UTF-8",
+        "\ufffd is in its output, as for bytes that are no UTF-8",
     ),
     "an output with a NUL as an argument": (
         [step("a", "'printf \"a\\000b\"'"), step("b", "[echo, '${steps.a.output}']")],

@@ -22,8 +22,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import dagger
-from dagger import telemetry
 from opentelemetry import context, trace
 
 from dagtasks.engine.collecting import Wanted, find_wanted, list_tree, measure_tree
@@ -42,10 +40,15 @@ from dagtasks.engine.folders import ROOT_VARIABLE, check_artifact, find_left_out
 from dagtasks.engine.hosts import HINT, RUNNER_HOST, cli_processes, find_connect_timeout, find_host, probe, send_signal
 from dagtasks.engine.local import LocalExecutor
 from dagtasks.engine.otlp import LATEST, LiveOutput, OutputReceiver
+from dagtasks.engine.unchecked import unchecked
 from dagtasks.errors import EngineUnavailable
 from dagtasks.model.run import Stream
 from dagtasks.planning.plan import ExecRequest, Mounted, ServiceRequest
 from dagtasks.settings import EngineSettings
+
+with unchecked():
+    import dagger
+    from dagger import telemetry
 
 LEAVE_TIMEOUT = 10.0
 ANSWER_TIMEOUT = 5.0

@@ -8,7 +8,7 @@ from importlib import import_module
 from types import TracebackType
 from typing import Protocol, Self
 
-from dagtasks.errors import InvalidInput
+from dagtasks.errors import EngineUnavailable, InvalidInput
 from dagtasks.model.run import Stream
 from dagtasks.planning.plan import ExecRequest
 from dagtasks.settings import EngineSettings
@@ -95,12 +95,42 @@ EXECUTORS = {
 }
 
 
-def make_executor(settings: EngineSettings) -> Executor:
-    """The executor that the settings name, not yet opened; its module is imported only now."""
+class NoExecutor:
+    """Stands in for one in a run that starts no process, so that an engine is neither imported nor looked for."""
+
+    note = ""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    async def execute(self, request: ExecRequest, output: OutputSink) -> ExecResult:
+        """Never possible."""
+        raise StepError("engine_lost", f"step {request.step} needs the engine {self.name}, which was not started")
+
+
+def make_executor(settings: EngineSettings, *, is_needed: bool = True) -> Executor:
+    """The executor that the settings name, not yet opened; its module is imported only now, and only when needed.
+
+    Raises `EngineUnavailable` when the extra of the package that it needs is not installed.
+    """
+    if settings.name not in EXECUTORS:
+        raise InvalidInput(f"there is no engine {settings.name!r}", hint=f"engines: {', '.join(EXECUTORS)}")
+    if not is_needed:
+        return NoExecutor(settings.name)
+    module, _, name = EXECUTORS[settings.name].partition(":")
     try:
-        module, _, name = EXECUTORS[settings.name].partition(":")
-    except KeyError:
-        known = ", ".join(EXECUTORS)
-        raise InvalidInput(f"there is no engine {settings.name!r}", hint=f"engines: {known}") from None
-    executor: Executor = getattr(import_module(module), name)(settings)
+        executor: Executor = getattr(import_module(module), name)(settings)
+    except ModuleNotFoundError as error:
+        hint = (
+            f"pip install 'dagtasks[{settings.name}]', or use --engine local to run steps as processes of this machine"
+        )
+        raise EngineUnavailable(f"the engine {settings.name} is not installed: {error}", hint=hint) from error
     return executor

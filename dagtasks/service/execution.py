@@ -18,7 +18,7 @@ from dagtasks.engine.secrets import find_exposed, read_secrets
 from dagtasks.errors import Conflict, NotFound
 from dagtasks.language.functions import EvaluationError
 from dagtasks.model.run import RunEvent, RunRecord, StepRecord
-from dagtasks.planning.plan import Places, Plan, find_privileged
+from dagtasks.planning.plan import Places, Plan, find_privileged, needs_engine
 from dagtasks.planning.sources import to_sources
 from dagtasks.service.writeback import WriteBack
 from dagtasks.store.layout import TASKS
@@ -68,7 +68,7 @@ def carry_out(project: Project, job: Job, doing: Doing) -> tuple[RunRecord, list
     runs, settings = project.runs, project.settings
     _refuse_privileged(project, job.plan)
     values = read_secrets(settings, job.plan.secrets, project.variables())
-    executor = make_executor(settings.engine)
+    executor = make_executor(settings.engine, is_needed=needs_engine(job.plan))
     source = json.dumps(to_sources(job.plan), ensure_ascii=False, sort_keys=True).encode()
     with runs.record(job.record.id, source) as recorder:
         logs = LogWriter(runs.log_path)

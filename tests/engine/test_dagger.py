@@ -35,7 +35,7 @@ from tests.dagger_session import SDL, dagger_session, read_published_schema
 __all__ = ["token"]
 
 real = [pytest.mark.engine, REAL]
-BAD_IMAGES = ("nosuchimage", "alpine:nosuchtag", "Not An Image")
+BAD_IMAGES = ("nosuchimage", "alpine:nosuchtag")
 
 
 def enter(executor: DaggerExecutor) -> None:

@@ -153,15 +153,18 @@ def step_line(step: StepRecord, *, in_colour: bool | None = None) -> str:
     """The end of a step in one line, in colour on a terminal unless it is said otherwise."""
     word, colour = MARKS.get(step.state, (str(step.state), "white"))
     code = f"(exit code {step.exit_code})" if step.exit_code else ""
+    whence = "(from the engine's cache)" if step.cached else ""
+    whence = f"(taken over from {step.reused_from})" if step.reused_from else whence
     reason = f": {printable(step.error.message)}" if step.error and step.state is not StepState.FAILED else ""
     reason += " (\ufffd is in its output, as for bytes that are no UTF-8)" if step.is_mended else ""
     mark = click.style(word, fg=colour) if (sys.stderr.isatty() if in_colour is None else in_colour) else word
-    return f"{step.name}: " + " ".join(part for part in (mark, code, seconds(step.duration)) if part) + reason
+    return f"{step.name}: " + " ".join(part for part in (mark, code, seconds(step.duration), whence) if part) + reason
 
 
 def summary(runs: RunStore, record: RunRecord, *, whole: bool = False) -> str:
     """The record for people: its state, its outputs, the end of what a failing step printed, and where the rest is."""
-    parts = [f"run {record.id} {record.status}" + (f" in {seconds(record.duration)}" if record.duration else "")]
+    head = f"run {record.id} {record.status}" + (f" in {seconds(record.duration)}" if record.duration else "")
+    parts = [head + (f", {_count(record.warnings, 'warning')}" if record.warnings else "")]
     if record.error:
         parts.append(f"  {printable(record.error.message)}")
     if whole:
@@ -171,6 +174,10 @@ def summary(runs: RunStore, record: RunRecord, *, whole: bool = False) -> str:
     parts += list(_failure(runs, record))
     parts += [f"to answer: dagtasks runs approve {run} {step}" for run, step in _asked(runs, record)]
     return "\n".join(parts)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _asked(runs: RunStore, record: RunRecord) -> Iterator[tuple[str, str]]:

@@ -287,7 +287,7 @@ def _api(step: PlanStep, inputs: dict[str, Any], around: Around, attempt: int) -
         has_json=has_json,
         form=None if form is None else {name: to_text(value, f"form.{name}") for name, value in form.items()},
         body=_optional(inputs.get("body"), "body"),
-        timeout=min(inputs["timeout"], step.timeout or inputs["timeout"]),
+        timeout=inputs["timeout"],
         follow_redirects=inputs["follow_redirects"],
         verify_tls=inputs["verify_tls"],
         success_status=tuple(_status_range(str(status)) for status in inputs["success_status"]),

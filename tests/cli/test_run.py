@@ -101,6 +101,16 @@ def test_what_cannot_run_leaves_no_record(root: Path, cli: Cli, arguments: list[
     assert not (root / ".git/dagtasks/runs").exists()
 
 
+def test_failures_that_are_tolerated_are_counted(root: Path, cli: Cli) -> None:
+    listed = "".join(
+        f"  - {{name: {name}, continue_on_error: true, container: {{image: a, command: ['false']}}}}\n" for name in "ab"
+    )
+    (root / "templates/t.yaml").write_text(f"metadata: {{name: t}}\nsteps:\n{listed}")
+    done = cli(root, "run", "--template", "t")
+    assert done.code == 0
+    assert done.out.endswith("s, 2 warnings\n")
+
+
 def test_everything_wrong_with_parameters_is_said_at_once(root: Path, cli: Cli) -> None:
     (root / "templates/t.yaml").write_text(
         "metadata: {name: t}\n"

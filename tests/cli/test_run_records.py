@@ -195,6 +195,7 @@ def test_retry_takes_over_what_succeeded(root: Path, cli: Cli) -> None:
     second = again.json
     assert (second["retry_of"], second["status"]) == (first, "succeeded")
     assert [step["reused_from"] for step in second["steps"]] == [first, first, None, None]
+    assert f"(taken over from {first})" in cli(root, "runs", "retry", second["id"], "--from", "ship").err
     assert second["steps"][0]["output"] == f"built {first}"
     diff = cli(root, "runs", "diff", first, second["id"], "--json").json
     assert diff["parameter ready"] == [False, True]

@@ -94,3 +94,30 @@ def test_the_wait_is_as_long_as_the_server_asks(asked: float | None, seconds: fl
     policy = RetryPolicy(max_attempts=3, delay=2.0, jitter=False, max_delay=5.0)
     answered = StepRecord("ask", attempts=1, response={} if asked is None else {"retry_after": asked})
     assert wait_before_next(PlanStep("ask", "api", {}, retry=policy), answered, 0.5) == seconds
+
+
+class Silent(Busy):
+    """Gives no answer until the test is over."""
+
+    def do_GET(self) -> None:
+        self.server.is_over.wait(30)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("step", "request_", "state"),
+    [("200ms", "30s", "timed_out"), ("30s", "200ms", "errored"), ("200ms", "200s", "timed_out")],
+)
+def test_the_time_of_a_step_and_that_of_its_request(
+    local: Engine, server: ThreadingHTTPServer, step: str, request_: str, state: str
+) -> None:
+    server.is_over = threading.Event()  # type: ignore[attr-defined]
+    server.RequestHandlerClass = Silent
+    ask = {
+        "name": "ask",
+        "timeout": step,
+        "api": {"url": f"http://127.0.0.1:{server.server_port}/", "timeout": request_},
+    }
+    ran = local.perform({"template": {"steps": [ask]}}, allow_hosts=("127.0.0.1",))
+    server.is_over.set()  # type: ignore[attr-defined]
+    error = ran.step("ask").error
+    assert (ran.step("ask").state, error and error.code, ran.record.status) == (state, "timeout", state)

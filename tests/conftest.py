@@ -88,7 +88,7 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 
     def run(folder: Path, *arguments: str, given: str = "") -> Result:
         out, err = io.StringIO(), io.StringIO()
-        monkeypatch.setattr("sys.stdin", io.StringIO(given))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given.encode()), "utf-8"))
         with redirect_stdout(out), redirect_stderr(err):
             code = main.call(["-C", str(folder), *arguments])
         return Result(code, out.getvalue(), err.getvalue())

@@ -23,8 +23,10 @@ class Built(NamedTuple):
     warnings: list[str]
 
 
-def build_site(root: Path, site_dir: Path | None = None, *, is_strict: bool = False) -> Built:
+def build_site(root: Path, site_dir: Path | None = None, *, is_strict: bool = False, is_fresh: bool = False) -> Built:
     """Build the board of the repository into `site_dir` (by default where `mkdocs.yml` says).
+
+    Pages that are as they were are taken from the old site; with `is_fresh` each is made anew.
 
     Raises `NotFound` without `mkdocs.yml`, `InvalidProject` when MkDocs fails (strict: when it warns), `Conflict` when
     the folder holds something that is no built site. In each case the old site stays as it was.
@@ -35,7 +37,7 @@ def build_site(root: Path, site_dir: Path | None = None, *, is_strict: bool = Fa
     _check_target(root.resolve(), target)
     with _staging(target) as staging:
         config.site_dir = str(staging)
-        warnings = plugin.build_pages(config)
+        warnings = plugin.build_pages(config, target, is_fresh=is_fresh)
         _swap(staging, target)
     return Built(target, warnings)
 

@@ -35,14 +35,15 @@ class Change(NamedTuple):
 class BoardData:
     """What one commit (or the files as they are) says.
 
-    `read_task` gives the whole task of an id of the index. `templates` holds the parsed files by template name;
-    one that cannot be read is absent. `as_of` is the commit's time (ISO 8601, UTC): the only "now" that a page knows,
-    so that the same commit gives the same bytes. `changes` holds the past of each task by its id, the newest first,
-    also of tasks that are gone; `is_shallow`: the clone lacks the older ones.
+    `read_task` gives the whole task of an id of the index, and `stamp` what is another when the task is. `templates`
+    holds the parsed files by template name; one that cannot be read is absent. `as_of` is the commit's time (ISO 8601,
+    UTC): the only "now" that a page knows, so that the same commit gives the same bytes. `changes` holds the past of
+    each task by its id, the newest first, also of tasks that are gone; `is_shallow`: the clone lacks the older ones.
     """
 
     index: Index
     read_task: Callable[[str], Task]
+    stamp: Callable[[str], bytes] = lambda _: b""
     templates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     runs: Sequence[RunRecord] = ()
     comments: Mapping[str, Sequence[Comment]] = field(default_factory=dict)

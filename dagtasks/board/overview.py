@@ -78,6 +78,13 @@ class BrokenCard(NamedTuple):
     problems: tuple[Problem, ...]
 
 
+class Moment(NamedTuple):
+    """The commit that the board shows, and when it was made."""
+
+    commit: str | None
+    at: str | None
+
+
 def urgency(task: TaskSummary) -> tuple[int, str, str]:
     """The order within a column: most urgent first, then the earliest due, then by id."""
     return _URGENCY[task.priority], task.due or "9999", task.id
@@ -97,6 +104,11 @@ class Overview:
     """`BoardData` with its groupings; each is worked out once."""
 
     data: BoardData
+
+    @property
+    def moment(self) -> Moment:
+        """What the board shows."""
+        return Moment(self.data.commit, self.data.as_of)
 
     @cached_property
     def tasks(self) -> list[TaskSummary]:
@@ -231,6 +243,15 @@ class Overview:
 
     def card(self, task: TaskSummary) -> Card:
         """The task in short."""
+        if task.id not in self._cards:
+            self._cards[task.id] = self._make_card(task)
+        return self._cards[task.id]
+
+    @cached_property
+    def _cards(self) -> dict[str, Card]:
+        return {}
+
+    def _make_card(self, task: TaskSummary) -> Card:
         index = self.data.index
         return Card(
             task=task,

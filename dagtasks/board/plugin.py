@@ -9,7 +9,8 @@ from __future__ import annotations
 import html
 import logging
 import os
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -32,8 +33,9 @@ from mkdocs.utils.templates import TemplateContext
 
 from dagtasks.board import shell, uris
 from dagtasks.board.overview import Overview
-from dagtasks.board.pages.home import home_body
-from dagtasks.board.pages.press import BoardPage, Press, make_templates
+from dagtasks.board.pages.home import home_page
+from dagtasks.board.pages.press import BoardPage, Facts, Press, make_templates
+from dagtasks.board.reuse import Reuse, digest, digest_of_code
 from dagtasks.board.shell import Shell
 from dagtasks.board.site import board_site
 from dagtasks.board.source import load_board
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 HOME_TEMPLATE = "dagtasks-home.html"
 PAGE_TEMPLATE = "dagtasks-page.html"
+ASIDE = ".dagtasks"
 SITEMAP_LIMIT = 45_000
 
 log = get_plugin_logger("dagtasks")
@@ -69,6 +72,12 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         self._press: Press
         self._pages: list[BoardPage] = []
         self._nav: Navigation
+        self.old_site: Path | None = None
+        """The site that was built last, where it is not the one that MkDocs is about to overwrite."""
+        self.is_fresh = False
+        """Whether every page is made anew, whatever the last build noted."""
+        self._noted: object = {}
+        self._reuse: Reuse
 
     def on_startup(self, *, command: str, **_: object) -> None:
         """Remember whether this is a preview: its live-reload script is none that a policy could name."""
@@ -89,15 +98,32 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
 
     def _load(self, start: Path) -> None:
         try:
-            self._project = find_project(start)
+            self._project = find_project(start, use_cache=not self.is_fresh)
             data = load_board(self._project)
         except DagtasksError as error:
             raise PluginError(f"{error.message} ({error.hint})" if error.hint else error.message) from error
         self._press = Press(Overview(data), self._templates)
-        self._pages = list(board_site(self._press))
+        self._pages = list(board_site(self._press.overview))
         self._fix_date(data.as_of)
         for problem in self._press.overview.errors:
             log.warning("%s", problem)
+
+    def on_pre_build(self, *, config: MkDocsConfig) -> None:
+        """MkDocs empties its folder next: bring the old pages, which may be as new, out of its way."""
+        old = self.old_site
+        if old is None:
+            old = Path(config.site_dir, ASIDE)
+            _move_aside(Path(config.site_dir), old)
+        # A preview builds into a new folder each time it is started.
+        known = self._noted if self._is_preview else self._project.recall(_notes_name(self.old_site or old.parent))
+        self._reuse = Reuse(old, {} if self.is_fresh else known, self._press.overview.find_task_uri)
+
+    def _keep_notes(self, config: MkDocsConfig) -> None:
+        self._noted = self._reuse.noted
+        if not self._is_preview:
+            site = self.old_site or Path(config.site_dir).absolute()
+            self._project.remember(_notes_name(site), self._noted)
+        shutil.rmtree(Path(config.site_dir, ASIDE), ignore_errors=True)
 
     def _fix_date(self, as_of: str | None) -> None:
         """MkDocs writes today's date into the sitemap unless the environment names a time: the commit's."""
@@ -140,12 +166,21 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         for item in self._nav:
             _defuse(item)
         shells: dict[tuple[int, str], Shell] = {}
+        code = digest_of_code()
         for page in self._pages:
-            key = (page.uri.count("/"), uris.part_of(page.uri))
-            if key not in shells:
-                shells[key] = self._make_shell(env, config, files, page)
-            self._write(page, shells[key], config)
+            place = (page.uri.count("/"), uris.part_of(page.uri))
+            if place not in shells:
+                shells[place] = self._make_shell(env, config, files, page)
+            self._put(page, shells[place], config, code)
         return env
+
+    def _put(self, page: BoardPage, chrome: Shell, config: MkDocsConfig, code: str) -> None:
+        """Put the page into the site: as the last build made it, or made anew."""
+        path = Path(config.site_dir, page.uri)
+        facts = page.facts()
+        key = digest(code, chrome.digest, page.title, page.template, repr(facts), config.site_url or "")
+        if not self._reuse.take(page.uri, key, path):
+            self._reuse.note(page.uri, key, self._write(page, facts, chrome, config), path)
 
     def _make_shell(self, env: Environment, config: MkDocsConfig, files: Files, sample: BoardPage) -> Shell:
         page = _shell_page(config, sample.uri)
@@ -160,25 +195,29 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         except ValueError as error:
             raise PluginError(str(error)) from error
 
-    def _write(self, page: BoardPage, chrome: Shell, config: MkDocsConfig) -> None:
+    def _write(self, page: BoardPage, facts: Facts, chrome: Shell, config: MkDocsConfig) -> Mapping[str, str | None]:
+        """Make the page; where the ids in its prose lead."""
         path = Path(config.site_dir, page.uri)
         try:
-            body = page.body()
+            body = self._press.render(page, facts)
         except DagtasksError as error:
             raise PluginError(f"{page.uri}: {error.message}") from error
-        text = chrome.fill(body, page.title, _address(config, page.uri))
+        text = chrome.fill(body.text, page.title, _address(config, page.uri))
         try:
             path.write_bytes(text.encode())
         except FileNotFoundError:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(text.encode())
+        return body.links
 
     def on_page_context(self, context: TemplateContext, *, page: Page, **_: object) -> TemplateContext:
         """Titles and descriptions that the theme prints as they are lose their markup; the home page gets its part."""
         _defuse(page)
         if _template(page) == HOME_TEMPLATE:
             page.meta.setdefault("hide", ["navigation", "toc"])
-            context["dagtasks_home"] = home_body(self._press)  # type: ignore[typeddict-unknown-key]
+            home = home_page(self._press.overview)
+            body = self._press.render(home, home.facts()).text
+            context["dagtasks_home"] = body  # type: ignore[typeddict-unknown-key]
         return context
 
     @event_priority(-100)
@@ -196,8 +235,9 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         entries = "".join(f"    <url>\n         <loc>{place}</loc>\n    </url>\n" for place in places)
         return output_content.replace("</urlset>", entries + "</urlset>")
 
-    def on_post_build(self, **_: object) -> None:
-        """Leave the environment as it was."""
+    def on_post_build(self, *, config: MkDocsConfig) -> None:
+        """Note what was built, and leave the environment as it was."""
+        self._keep_notes(config)
         self._forget_date()
 
     def on_build_error(self, **_: object) -> None:
@@ -217,6 +257,21 @@ def _seconds(moment: str) -> int:
     from datetime import datetime
 
     return int(datetime.fromisoformat(moment).timestamp())
+
+
+def _move_aside(site: Path, aside: Path) -> None:
+    """Bring all that is in the folder of the site into one below it; MkDocs leaves hidden ones alone."""
+    shutil.rmtree(aside, ignore_errors=True)
+    if site.is_dir():
+        aside.mkdir()
+        for entry in site.iterdir():
+            if not entry.name.startswith("."):
+                entry.rename(aside / entry.name)
+
+
+def _notes_name(site: Path) -> str:
+    """The name under which the notes of that site are remembered."""
+    return f"board-{digest(str(site)).hex()}"
 
 
 def _asset_uri(name: str) -> str:
@@ -314,8 +369,14 @@ def read_config(config_file: Path, *, is_strict: bool = False) -> MkDocsConfig:
         return load_config(str(config_file), strict=is_strict or None)
 
 
-def build_pages(config: MkDocsConfig) -> list[str]:
-    """Build the site into `config.site_dir`; what MkDocs warned of. Raises `InvalidProject` (strict: on warnings)."""
+def build_pages(config: MkDocsConfig, old_site: Path, *, is_fresh: bool = False) -> list[str]:
+    """Build the site into `config.site_dir`; what MkDocs warned of. Raises `InvalidProject` (strict: on warnings).
+
+    Pages that are as in the old site are taken from there; with `is_fresh` none.
+    """
+    plugin = config.plugins["dagtasks"]
+    if isinstance(plugin, DagtasksPlugin):
+        plugin.old_site, plugin.is_fresh = old_site, is_fresh
     with _reported("the board was not built") as warnings:
         config.plugins.on_startup(command="build", dirty=False)
         try:

@@ -10,8 +10,10 @@ import hashlib
 import html
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 from dagtasks.board.printable import clean
+from dagtasks.board.reuse import digest
 
 BODY = "dagtasks:body:goes:here"
 TITLE = "dagtasks:title:goes:here"
@@ -28,6 +30,11 @@ class Shell:
     """The chrome of the pages at one depth of the site and under one entry of the navigation."""
 
     pieces: tuple[str, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """What is another when the chrome is."""
+        return digest(*self.pieces).hex()
 
     def fill(self, body: str, title: str, address: str = "") -> str:
         """The whole page. `body` is HTML; `title` is plain text and `address` a URL: both are escaped here."""

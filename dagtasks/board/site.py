@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dagtasks.board.overview import Overview
 from dagtasks.board.pages.graphs import graph_pages
 from dagtasks.board.pages.home import board_pages
 from dagtasks.board.pages.past import past_pages
-from dagtasks.board.pages.press import BoardPage, Press
+from dagtasks.board.pages.press import BoardPage
 from dagtasks.board.pages.projects import project_pages
 from dagtasks.board.pages.runs import run_pages
 from dagtasks.board.pages.tasks import list_pages, task_pages
 from dagtasks.board.pages.templates import template_pages
 
 
-def board_site(press: Press) -> Iterator[BoardPage]:
-    """Every generated page but the first one, whose text is the user's (`home_body` makes the rest of it)."""
-    yield from board_pages(press)
-    yield from project_pages(press)
-    yield from list_pages(press)
-    yield from task_pages(press)
-    yield from run_pages(press)
-    yield from template_pages(press)
-    yield from graph_pages(press)
-    yield from past_pages(press)
+def board_site(view: Overview) -> Iterator[BoardPage]:
+    """Every generated page but the first one, whose text is the user's (`home_page` is the rest of it)."""
+    yield from board_pages(view)
+    yield from project_pages(view)
+    yield from list_pages(view)
+    yield from task_pages(view)
+    yield from run_pages(view)
+    yield from template_pages(view)
+    yield from graph_pages(view)
+    yield from past_pages(view)

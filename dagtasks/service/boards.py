@@ -21,7 +21,7 @@ class Built(NamedTuple):
 
 def build(project: Project, site_dir: Path | None = None, *, strict: bool = False) -> Built:
     """Build the site. Raises `InvalidProject` when that fails (strict: when any file is wrong); the old site stays."""
-    built = build_site(project.root, site_dir, is_strict=strict)
+    built = build_site(project.root, site_dir, is_strict=strict, is_fresh=not project.use_cache)
     pages = sum(1 for _ in built.site_dir.rglob("*.html"))
     return Built(built.site_dir, pages, project.load().problems)
 

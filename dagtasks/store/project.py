@@ -35,7 +35,7 @@ class Project:
     def __init__(self, root: Path, overrides: Mapping[str, object] | None = None, *, use_cache: bool = True) -> None:
         self.root = root
         self._overrides = dict(overrides or {})
-        self._use_cache = use_cache
+        self.use_cache = use_cache
 
     @cached_property
     def git(self) -> Git | None:
@@ -44,7 +44,7 @@ class Project:
 
     def with_index(self, file: Path) -> Project:
         """The same repository, with another index of Git: that of a commit which is being made."""
-        project = Project(self.root, self._overrides, use_cache=self._use_cache)
+        project = Project(self.root, self._overrides, use_cache=self.use_cache)
         project.git = Git(self.root, self.get_git().git_dir, file)
         return project
 
@@ -72,7 +72,7 @@ class Project:
     def with_settings(self, **overrides: object) -> Project:
         """The same repository, with settings that came with the command (dots as `__`) put above all others."""
         given = {name.replace("__", "."): value for name, value in overrides.items() if value is not None}
-        return Project(self.root, {**self._overrides, **given}, use_cache=self._use_cache)
+        return Project(self.root, {**self._overrides, **given}, use_cache=self.use_cache)
 
     def lock(self, what: str) -> AbstractContextManager[None]:
         """The lock under which files of the repository are changed; `what` names the command for others."""
@@ -220,6 +220,14 @@ class Project:
 
         return read_histories(self.get_git(), self._cache())
 
+    def recall(self, name: str) -> object:
+        """What was remembered under that name in this clone; nothing (`{}`) when that is lost."""
+        return self._cache().value(name)
+
+    def remember(self, name: str, value: object) -> None:
+        """Keep a value of plain types, in this clone alone, as long as nobody deletes the cache."""
+        self._cache().store_value(name, value)
+
     def at(self, revision: str) -> Tree:
         """What the commit holds that the text means. Raises `InvalidInput`, outside of Git `ProjectNotFound`."""
         from dagtasks.store.trees import read_commit
@@ -241,14 +249,14 @@ class Project:
     def _memo(self) -> Memo:
         from dagtasks.store.trees import Memo, read_memo
 
-        if not self._use_cache:
+        if not self.use_cache:
             return Memo({}, {})
         return read_memo(self.get_git(), self._cache())
 
     def _cache(self) -> Cache:
         from dagtasks.store.cache import Cache, find_cache
 
-        return Cache(find_cache(self.root, self.git) if self.git and self._use_cache else None)
+        return Cache(find_cache(self.root, self.git) if self.git and self.use_cache else None)
 
     def load_valid(self) -> Index:
         """The index; raises `InvalidProject` with all problems when any file is wrong."""

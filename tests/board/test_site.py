@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from posixpath import dirname, join, normpath
@@ -13,8 +13,8 @@ import pytest
 
 from dagtasks.board.data import BoardData, Change, Comment
 from dagtasks.board.overview import Overview
-from dagtasks.board.pages.home import home_body
-from dagtasks.board.pages.press import Press, make_templates
+from dagtasks.board.pages.home import home_page
+from dagtasks.board.pages.press import BoardPage, Press, make_templates
 from dagtasks.board.site import board_site
 from dagtasks.errors import Problem, Severity
 from dagtasks.model.run import Failure, RunRecord, StepRecord
@@ -33,8 +33,14 @@ def templates():
 
 def render(data: BoardData) -> Mapping[str, str]:
     """All pages by address, the home page's part with them."""
-    press = Press(Overview(data), templates())
-    return {"index.html": home_body(press), **{page.uri: page.body() for page in board_site(press)}}
+    view = Overview(data)
+    return body(view, [home_page(view), *board_site(view)])
+
+
+def body(view: Overview, pages: Iterable[BoardPage]) -> Mapping[str, str]:
+    """The bodies of these pages, by address."""
+    press = Press(view, templates())
+    return {page.uri: press.render(page, page.facts()).text for page in pages}
 
 
 @cache
@@ -45,10 +51,10 @@ def sample() -> Mapping[str, str]:
 @cache
 def large() -> Mapping[str, str]:
     """A board of 2,000 tasks; of the tasks' own pages only some are made."""
-    press = Press(Overview(many_tasks(2000)), templates())
-    pages = {page.uri: page for page in board_site(press)}
+    view = Overview(many_tasks(2000))
+    pages = {page.uri: page for page in board_site(view)}
     kept = [page for n, page in enumerate(pages.values()) if not page.uri.startswith("t/") or n % 100 == 0]
-    return {"index.html": home_body(press), **dict.fromkeys(pages, ""), **{page.uri: page.body() for page in kept}}
+    return {**dict.fromkeys(pages, ""), **body(view, [home_page(view), *kept])}
 
 
 def words(uri: str) -> str:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from dagtasks.board.graphs import Edge, Node, draw_graph
 from dagtasks.board.overview import Overview
-from dagtasks.board.pages.press import BoardPage, Press
+from dagtasks.board.pages.press import BoardPage, Facts
 from dagtasks.board.uris import GRAPH, graph_uri, root_of, task_uri
 from dagtasks.model.summary import TaskSummary
 
@@ -44,29 +44,33 @@ class Group(NamedTuple):
     phase: str | None
 
 
-def draw_around(view: Overview, task: TaskSummary) -> Markup | None:
-    """The graph of a task's neighbourhood; None when the task has no neighbour."""
-    near = _find_near(view, task.id)
-    if len(near) == 1:
-        return None
-    return _draw_tasks([view.data.index.tasks[name] for name in near], "../", here=task.id)
+class Around(NamedTuple):
+    """The neighbourhood of the first of its nodes."""
+
+    nodes: list[Node]
+    edges: list[Edge]
 
 
-def _find_near(view: Overview, start: str) -> list[str]:
+def find_around(view: Overview, task: TaskSummary) -> Around:
     """The task, what it depends on and what depends on it, over at most `DEPTH` edges, the nearest first."""
     tasks, dependents = view.data.index.tasks, view.data.index.dependents
-    near = {start: None}
-    before, after = [start], [start]
+    near = {task.id: None}
+    before, after = [task.id], [task.id]
     for _ in range(DEPTH):
         before = [need for name in before for need in tasks[name].depends_on if need in tasks]
         after = [other for name in after for other in dependents.get(name, ())]
         near |= dict.fromkeys([*before, *after][: AROUND - len(near) + 1])
-    return [*near][:AROUND]
+    found = [tasks[name] for name in near][:AROUND]
+    return Around([_node(each, "../", is_here=each is task) for each in found], _edges(found))
 
 
-def _draw_tasks(tasks: Sequence[TaskSummary], root: str, here: str | None = None) -> Markup:
-    nodes = [Node(task.id, task.name, str(task.status), root + task_uri(task.id), task.id == here) for task in tasks]
-    return draw_graph(nodes, dict.fromkeys(_edges(tasks), 1))
+def draw_around(around: Around) -> Markup | None:
+    """The graph of a neighbourhood; None when there is nobody else."""
+    return draw_graph(around.nodes, dict.fromkeys(around.edges, 1)) if len(around.nodes) > 1 else None
+
+
+def _node(task: TaskSummary, root: str, *, is_here: bool = False) -> Node:
+    return Node(task.id, task.name, str(task.status), root + task_uri(task.id), is_here)
 
 
 def _edges(tasks: Iterable[TaskSummary]) -> list[Edge]:
@@ -78,20 +82,18 @@ def _edges(tasks: Iterable[TaskSummary]) -> list[Edge]:
 # -- pages ----------------------------------------------------------------------------------------------------------
 
 
-def graph_pages(press: Press) -> Iterator[BoardPage]:
+def graph_pages(view: Overview) -> Iterator[BoardPage]:
     """The graph of everything; where that is too much for one picture it is one of phases, and each has its own."""
-    view = press.overview
     linked = _find_linked(view.tasks)
     if len(linked) <= FULL:
-        yield BoardPage(GRAPH, "Dependencies", partial(_tasks_body, press, GRAPH, "Dependencies", linked))
+        yield _tasks_page(GRAPH, "Dependencies", linked)
         return
     groups: dict[Group, list[TaskSummary]] = {}
     for task in linked:
         groups.setdefault(_group(view, task), []).append(task)
-    yield BoardPage(GRAPH, "Dependencies", partial(_groups_body, press, linked, groups))
+    yield BoardPage(GRAPH, "Dependencies", "graph.html", partial(_groups_facts, view, linked, groups))
     for group, tasks in groups.items():
-        title = f"Dependencies of {_name(view, group)}"
-        yield BoardPage(graph_uri(*group), title, partial(_tasks_body, press, graph_uri(*group), title, tasks))
+        yield _tasks_page(graph_uri(*group), f"Dependencies of {_name(view, group)}", tasks)
 
 
 def _find_linked(tasks: Iterable[TaskSummary]) -> list[TaskSummary]:
@@ -105,23 +107,25 @@ def _group(view: Overview, task: TaskSummary) -> Group:
     return Group(task.project, task.phase if f"{task.project}/{task.phase}" in view.data.index.phases else None)
 
 
-def _tasks_body(press: Press, uri: str, title: str, tasks: Sequence[TaskSummary]) -> str:
+def _tasks_page(uri: str, title: str, tasks: Sequence[TaskSummary]) -> BoardPage:
     # Of too many the most urgent ones are drawn.
     drawn = _find_linked(tasks[:FULL])
+    return BoardPage(uri, title, "graph.html", partial(_tasks_facts, title, len(tasks), drawn, root_of(uri)))
+
+
+def _tasks_facts(title: str, total: int, drawn: Sequence[TaskSummary], root: str) -> Facts:
     known = {task.id: task for task in drawn}
     needs = [[known[name] for name in task.depends_on if name in known] for task in drawn]
-    rows = [
+    listed = [
         Need(task.name, task_uri(task.id), [Link(need.name, task_uri(need.id)) for need in found])
         for task, found in zip(drawn, needs, strict=True)
         if found
     ]
-    graph = _draw_tasks(drawn, root_of(uri)) if drawn else None
-    left_out = len(tasks) - len(drawn)
-    return press.render("graph.html", uri, title=title, total=len(tasks), left_out=left_out, graph=graph, listed=rows)
+    graph = draw_graph([_node(task, root) for task in drawn], dict.fromkeys(_edges(drawn), 1)) if drawn else None
+    return {"title": title, "total": total, "left_out": total - len(drawn), "graph": graph, "listed": listed}
 
 
-def _groups_body(press: Press, tasks: Sequence[TaskSummary], groups: Mapping[Group, Sequence[TaskSummary]]) -> str:
-    view = press.overview
+def _groups_facts(view: Overview, tasks: Sequence[TaskSummary], groups: Mapping[Group, Sequence[TaskSummary]]) -> Facts:
     of = {task.id: group for group, members in groups.items() for task in members}
     links = Counter((of[first], of[then]) for first, then in _edges(tasks))
     shown = sorted(groups, key=lambda group: (-len(groups[group]), _key(group)))[:FULL]
@@ -132,15 +136,13 @@ def _groups_body(press: Press, tasks: Sequence[TaskSummary], groups: Mapping[Gro
     needs: dict[Group, list[Link]] = {}
     for (first, then), count in between.items():
         needs.setdefault(then, []).append(Link(_name(view, first), graph_uri(*first), count))
-    return press.render(
-        "graph.html",
-        GRAPH,
-        title="Dependencies",
-        total=len(tasks),
-        left_out=0,
-        graph=draw_graph(nodes, edges),
-        listed=[Need(_name(view, group), graph_uri(*group), needs.get(group, [])) for group in shown],
-    )
+    return {
+        "title": "Dependencies",
+        "total": len(tasks),
+        "left_out": 0,
+        "graph": draw_graph(nodes, edges),
+        "listed": [Need(_name(view, group), graph_uri(*group), needs.get(group, [])) for group in shown],
+    }
 
 
 def _key(group: Group) -> str:

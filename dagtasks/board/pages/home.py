@@ -8,7 +8,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from dagtasks.board.overview import COLUMNS, Card, Overview
-from dagtasks.board.pages.press import BoardPage, Press
+from dagtasks.board.pages.press import BoardPage, Facts
 from dagtasks.board.pages.projects import Part, phase_parts, project_part
 from dagtasks.board.pages.runs import run_rows
 from dagtasks.board.uris import BOARD, HOME, PROBLEMS, list_uri
@@ -51,20 +51,22 @@ class ProjectCard(NamedTuple):
     phases: list[Part]
 
 
-def home_body(press: Press) -> str:
-    """The HTML below the hand-written text of the first page: projects, what is ready, the latest runs."""
-    view = press.overview
+def home_page(view: Overview) -> BoardPage:
+    """What stands below the hand-written text of the first page: projects, what is ready, the latest runs."""
+    return BoardPage(HOME, "Home", "home.html", partial(_home_facts, view))
+
+
+def _home_facts(view: Overview) -> Facts:
     projects = [_project_card(view, project.key) for project in view.projects[:PROJECTS]]
-    return press.render(
-        "home.html",
-        HOME,
-        projects=projects,
-        more_projects=max(0, len(view.projects) - PROJECTS),
-        ready=view.ready[:READY],
-        more_ready=max(0, len(view.ready) - READY),
-        runs=run_rows(view, view.runs[:RUNS]),
-        broken=view.broken_cards(),
-    )
+    return {
+        "moment": view.moment,
+        "projects": projects,
+        "more_projects": max(0, len(view.projects) - PROJECTS),
+        "ready": view.cards(view.ready[:READY]),
+        "more_ready": max(0, len(view.ready) - READY),
+        "runs": run_rows(view, view.runs[:RUNS]),
+        "broken": view.broken_cards(),
+    }
 
 
 def _project_card(view: Overview, key: str) -> ProjectCard:
@@ -73,24 +75,22 @@ def _project_card(view: Overview, key: str) -> ProjectCard:
     return ProjectCard(part.name, part.uri, about, part.progress, phase_parts(view, key)[:PHASES])
 
 
-def board_pages(press: Press) -> Iterator[BoardPage]:
+def board_pages(view: Overview) -> Iterator[BoardPage]:
     """The board, and the page of problems."""
-    yield BoardPage(BOARD, "Board", partial(_board_body, press))
-    yield BoardPage(PROBLEMS, "Problems", partial(_problems_body, press))
+    yield BoardPage(BOARD, "Board", "board.html", partial(_board_facts, view))
+    yield BoardPage(PROBLEMS, "Problems", "problems.html", partial(_problems_facts, view))
 
 
-def _board_body(press: Press) -> str:
-    view = press.overview
+def _board_facts(view: Overview) -> Facts:
     broken = view.broken_cards()
-    return press.render(
-        "board.html",
-        BOARD,
-        total=len(view.tasks),
-        ready=len(view.ready),
-        broken=broken[:PER_COLUMN],
-        total_broken=len(broken),
-        columns=[_column(view, status) for status in COLUMNS],
-    )
+    return {
+        "moment": view.moment,
+        "total": len(view.tasks),
+        "ready": len(view.ready),
+        "broken": broken[:PER_COLUMN],
+        "total_broken": len(broken),
+        "columns": [_column(view, status) for status in COLUMNS],
+    }
 
 
 def _column(view: Overview, status: Status) -> Column:
@@ -98,15 +98,13 @@ def _column(view: Overview, status: Status) -> Column:
     return Column(status, len(tasks), view.cards(tasks[:PER_COLUMN]), list_uri(status))
 
 
-def _problems_body(press: Press) -> str:
-    view = press.overview
+def _problems_facts(view: Overview) -> Facts:
     uris = {task.path: view.find_task_uri(task.id) for task in view.tasks}
     uris |= {file.path: view.find_task_uri(file.id) for file in view.broken_tasks.values()}
     shown = islice(view.problems.items(), PROBLEM_FILES)
-    return press.render(
-        "problems.html",
-        PROBLEMS,
-        total=len(view.data.index.problems),
-        files=len(view.problems),
-        groups=[ProblemFile(path, uris.get(path), found) for path, found in shown],
-    )
+    return {
+        "moment": view.moment,
+        "total": len(view.data.index.problems),
+        "files": len(view.problems),
+        "groups": [ProblemFile(path, uris.get(path), found) for path, found in shown],
+    }

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from dagtasks.board.charts import Series, draw_area, draw_bars
 from dagtasks.board.data import Change
 from dagtasks.board.overview import Overview
-from dagtasks.board.pages.press import BoardPage, Press
+from dagtasks.board.pages.press import BoardPage, Facts
 from dagtasks.board.statistics import Span, Week, measure
 from dagtasks.board.uris import CHANGES, STATISTICS
 from dagtasks.planning.wording import describe_fields
@@ -64,21 +64,20 @@ def make_past(change: Change) -> Past:
     return Past(change, word or ("" if edits else "reformatted"), edits)
 
 
-def past_pages(press: Press) -> Iterator[BoardPage]:
+def past_pages(view: Overview) -> Iterator[BoardPage]:
     """The latest changes, and the statistics."""
-    yield BoardPage(CHANGES, "Changes", partial(_changes_body, press))
-    yield BoardPage(STATISTICS, "Statistics", partial(_statistics_body, press))
+    yield BoardPage(CHANGES, "Changes", "changes.html", partial(_changes_facts, view))
+    yield BoardPage(STATISTICS, "Statistics", "statistics.html", partial(_statistics_facts, view))
 
 
-def _changes_body(press: Press) -> str:
-    view = press.overview
+def _changes_facts(view: Overview) -> Facts:
     commits: dict[str, list[tuple[str, Change]]] = {}
     for name, changes in view.data.changes.items():
         for change in changes:
             commits.setdefault(change.commit, []).append((name, change))
     latest = sorted(commits.values(), key=lambda each: (each[0][1].at, each[0][1].commit), reverse=True)
     shown = [_commit_view(view, each) for each in latest[:COMMITS]]
-    return press.render("changes.html", CHANGES, commits=shown, total=len(latest))
+    return {"moment": view.moment, "commits": shown, "total": len(latest), "is_shallow": view.data.is_shallow}
 
 
 def _commit_view(view: Overview, changes: Sequence[tuple[str, Change]]) -> CommitView:
@@ -92,23 +91,22 @@ def _touched(view: Overview, name: str, change: Change) -> Touched:
     return Touched(name, str(called or ""), view.find_task_uri(name), make_past(change))
 
 
-def _statistics_body(press: Press) -> str:
-    view = press.overview
+def _statistics_facts(view: Overview) -> Facts:
     found = measure(view.data.changes, view.tasks, view.data.as_of or "1970-01-01T00:00:00+00:00")
     spans = [
         Figure("Cycle time", "from the first start of a task to its completion", found.cycle),
         Figure("Lead time", "from the creation of a task to its completion", found.lead),
     ]
-    return press.render(
-        "statistics.html",
-        STATISTICS,
-        weeks=found.weeks,
-        throughput=_draw_throughput(found.weeks),
-        burndown=_draw_burndown(found.weeks),
-        spans=[figure for figure in spans if figure.span],
-        ageing=found.ageing[:AGEING],
-        more_ageing=max(0, len(found.ageing) - AGEING),
-    )
+    return {
+        "moment": view.moment,
+        "is_shallow": view.data.is_shallow,
+        "weeks": found.weeks,
+        "throughput": _draw_throughput(found.weeks),
+        "burndown": _draw_burndown(found.weeks),
+        "spans": [figure for figure in spans if figure.span],
+        "ageing": found.ageing[:AGEING],
+        "more_ageing": max(0, len(found.ageing) - AGEING),
+    }
 
 
 def _draw_throughput(weeks: Sequence[Week]) -> Markup:

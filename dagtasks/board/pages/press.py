@@ -14,26 +14,38 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from dagtasks.board.overview import Overview
+from dagtasks.board.overview import Card, Overview
 from dagtasks.board.printable import clean, clip
 from dagtasks.board.prose import Prose, make_prose
-from dagtasks.board.uris import PARTS, part_of, root_of
-from dagtasks.model.summary import TaskSummary
+from dagtasks.board.uris import PARTS, part_of, root_of, task_uri
 
 FOLDER = Path(__file__).parent.parent / "templates" / "pages"
 VALUE_LIMIT = 4000
 """Characters of one value (of metadata, a parameter, an output) that a page shows."""
 
 
-class BoardPage(NamedTuple):
-    """A page of the board without the chrome around it.
+Facts = Mapping[str, object]
 
-    `title` is plain text. `body` makes the HTML when it is called, so that ten thousand pages need not be held at once.
+
+class BoardPage(NamedTuple):
+    """A page of the board without the chrome around it, made when it is asked for: there may be ten thousand.
+
+    `title` is plain text. `facts` are values whose `repr` says all that the page depends on, under the names that the
+    template knows; `more` makes what takes longer from the same, and is asked only when the page is made.
     """
 
     uri: str
     title: str
-    body: Callable[[], str]
+    template: str
+    facts: Callable[[], Facts]
+    more: Callable[[], Facts] = dict
+
+
+class Body(NamedTuple):
+    """The HTML of a page, and the ids of tasks that its prose names, with the pages to which they lead."""
+
+    text: str
+    links: Mapping[str, str | None]
 
 
 def make_templates() -> Environment:
@@ -48,7 +60,7 @@ def make_templates() -> Environment:
         auto_reload=False,
     )
     filters = {"clip": clip, "words": words, "duration": show_duration, "days": show_days, "moment": show_moment}
-    environment.filters.update(filters, show=show_value)
+    environment.filters.update(filters, show=show_value, task_uri=task_uri)
     return environment
 
 
@@ -64,18 +76,19 @@ class Press:
         # Links in prose are relative, so each depth of the site needs its own.
         return {depth: make_prose(self._finder("../" * depth)) for depth in range(4)}
 
-    def _rows(self, root: str, tasks: Sequence[TaskSummary]) -> Markup:
+    def _rows(self, root: str, cards: Sequence[Card]) -> Markup:
         """The tasks as a list of links; `root` is the way from the page to the root of the site."""
-        rows = "".join(root.join(self._row(task)) for task in tasks)
+        rows = "".join(root.join(self._row(card)) for card in cards)
         return Markup(f'<ul class="dt-rows">{rows}</ul>')  # noqa: S704 - made of rendered templates
 
-    def _row(self, task: TaskSummary) -> list[str]:
+    def _row(self, card: Card) -> list[str]:
         """The row of a task, made once and cut where the way to the root stands: pages list many tasks."""
-        if task.id not in self._made_rows:
+        name = card.task.id
+        if name not in self._made_rows:
             template = self.templates.get_template("row.html")
             # No text can hold the mark: `_finalize` takes control characters out of it.
-            self._made_rows[task.id] = template.render(root=Markup("\0"), card=self.overview.card(task)).split("\0")
-        return self._made_rows[task.id]
+            self._made_rows[name] = template.render(root=Markup("\0"), card=card).split("\0")
+        return self._made_rows[name]
 
     @cached_property
     def _made_rows(self) -> dict[str, list[str]]:
@@ -88,18 +101,23 @@ class Press:
 
     def _finder(self, root: str) -> Callable[[str], str | None]:
         def find(task_id: str) -> str | None:
-            uri = self.overview.find_task_uri(task_id)
+            uri = self._links[task_id] = self.overview.find_task_uri(task_id)
             return root + uri if uri else None
 
         return find
 
-    def render(self, template: str, uri: str, **context: object) -> str:
-        """The template for the page at that address. Its `prose` filter renders Markdown."""
-        prose = self._prose[uri.count("/")]
-        body = self.templates.get_template(template).render(
-            root=root_of(uri), parts=_parts(uri), overview=self.overview, prose=prose, rows=self._rows, **context
+    @cached_property
+    def _links(self) -> dict[str, str | None]:
+        return {}
+
+    def render(self, page: BoardPage, facts: Facts) -> Body:
+        """The page, of which these are the facts. The template's `prose` renders Markdown, `rows` lists cards."""
+        self._links.clear()
+        prose = self._prose[page.uri.count("/")]
+        body = self.templates.get_template(page.template).render(
+            root=root_of(page.uri), parts=_parts(page.uri), prose=prose, rows=self._rows, **facts, **page.more()
         )
-        return self._sprite(body) + body
+        return Body(self._sprite(body) + body, dict(self._links))
 
     def _sprite(self, body: str) -> str:
         """The icons that the body refers to. What people wrote cannot refer to one: its quotes are escaped."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from dagtasks.board.overview import Overview, Progress
+from dagtasks.board.overview import Card, Overview, Progress
 from dagtasks.board.pages.paging import PER_PAGE
-from dagtasks.board.pages.press import BoardPage, Press
+from dagtasks.board.pages.press import BoardPage, Facts
 from dagtasks.board.uris import list_uri, phase_uri, project_uri
 from dagtasks.model.summary import PhaseSummary, TaskSummary
 
@@ -27,7 +27,7 @@ class Group(NamedTuple):
     name: str
     uri: str | None
     total: int
-    tasks: Sequence[TaskSummary]
+    tasks: Sequence[Card]
 
 
 def project_part(view: Overview, key: str) -> Part:
@@ -45,38 +45,34 @@ def _phase_part(view: Overview, phase: PhaseSummary) -> Part:
     return Part(phase.name, phase_uri(phase.project, phase.key), view.progress(tasks))
 
 
-def project_pages(press: Press) -> Iterator[BoardPage]:
+def project_pages(view: Overview) -> Iterator[BoardPage]:
     """A page for each project (a folder with tasks counts, even when its own file is missing or broken) and phase."""
-    view = press.overview
     for key in sorted({*view.data.index.projects, *view.by_project}):
-        yield BoardPage(project_uri(key), view.project_name(key), partial(_project_body, press, key))
+        yield BoardPage(project_uri(key), view.project_name(key), "project.html", partial(_project_facts, view, key))
     for phase in view.data.index.phases.values():
         title = f"{phase.name} - {view.project_name(phase.project)}"
-        yield BoardPage(phase_uri(phase.project, phase.key), title, partial(_phase_body, press, phase))
+        yield BoardPage(phase_uri(phase.project, phase.key), title, "project.html", partial(_phase_facts, view, phase))
 
 
-def _project_body(press: Press, key: str) -> str:
-    view = press.overview
+def _project_facts(view: Overview, key: str) -> Facts:
     project = view.data.index.projects.get(key)
     tasks = view.by_project.get(key, [])
-    return press.render(
-        "project.html",
-        project_uri(key),
-        what="Project",
-        key=key,
-        name=view.project_name(key),
-        parent=None,
-        description=project.description if project else "",
-        metadata=list(project.metadata.items())[:100] if project else [],
-        found=view.problems.get(project.path, []) if project else [],
-        progress=view.progress(tasks),
-        broken=view.broken_cards(key),
-        phases=phase_parts(view, key),
-        groups=_groups(view, key),
-        total=len(tasks),
-        more=len(tasks) > PER_PAGE,
-        all_uri=list_uri(f"project-{key}"),
-    )
+    return {
+        "what": "Project",
+        "key": key,
+        "name": view.project_name(key),
+        "parent": None,
+        "description": project.description if project else "",
+        "metadata": list(project.metadata.items())[:100] if project else [],
+        "found": view.problems.get(project.path, []) if project else [],
+        "progress": view.progress(tasks),
+        "broken": view.broken_cards(key),
+        "phases": phase_parts(view, key),
+        "groups": _groups(view, key),
+        "total": len(tasks),
+        "more": len(tasks) > PER_PAGE,
+        "all_uri": list_uri(f"project-{key}"),
+    }
 
 
 def _groups(view: Overview, project: str) -> list[Group]:
@@ -88,34 +84,31 @@ def _groups(view: Overview, project: str) -> list[Group]:
     room = PER_PAGE
     for name, uri, tasks in [*parts, ("Tasks without a phase" if parts else "Tasks", None, loose)]:
         if tasks and room:
-            groups.append(_group(name, uri, tasks, room))
+            groups.append(_group(view, name, uri, tasks[:room], len(tasks)))
             room -= len(groups[-1].tasks)
     return groups
 
 
-def _group(name: str, uri: str | None, tasks: Sequence[TaskSummary], room: int) -> Group:
-    return Group(name, uri, len(tasks), tasks[:room])
+def _group(view: Overview, name: str, uri: str | None, tasks: Sequence[TaskSummary], total: int) -> Group:
+    return Group(name, uri, total, view.cards(tasks))
 
 
-def _phase_body(press: Press, phase: PhaseSummary) -> str:
-    view = press.overview
+def _phase_facts(view: Overview, phase: PhaseSummary) -> Facts:
     tasks = view.by_phase.get((phase.project, phase.key), [])
-    group = _group("Tasks", None, tasks, PER_PAGE)
-    return press.render(
-        "project.html",
-        phase_uri(phase.project, phase.key),
-        what="Phase",
-        key=phase.id,
-        name=phase.name,
-        parent=project_part(view, phase.project),
-        description=phase.description,
-        metadata=[],
-        found=view.problems.get(phase.path, []),
-        progress=view.progress(tasks),
-        broken=[],
-        phases=[],
-        groups=[group] if tasks else [],
-        total=len(tasks),
-        more=len(tasks) > PER_PAGE,
-        all_uri=list_uri(f"phase-{phase.project}-{phase.key}"),
-    )
+    group = _group(view, "Tasks", None, tasks[:PER_PAGE], len(tasks))
+    return {
+        "what": "Phase",
+        "key": phase.id,
+        "name": phase.name,
+        "parent": project_part(view, phase.project),
+        "description": phase.description,
+        "metadata": [],
+        "found": view.problems.get(phase.path, []),
+        "progress": view.progress(tasks),
+        "broken": [],
+        "phases": [],
+        "groups": [group] if tasks else [],
+        "total": len(tasks),
+        "more": len(tasks) > PER_PAGE,
+        "all_uri": list_uri(f"phase-{phase.project}-{phase.key}"),
+    }

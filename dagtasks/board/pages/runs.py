@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from dagtasks.board.overview import Overview
 from dagtasks.board.pages.paging import count_pages, cut, turn
-from dagtasks.board.pages.press import BoardPage, Press
+from dagtasks.board.pages.press import BoardPage, Facts
 from dagtasks.board.printable import clean_log, tail
 from dagtasks.board.uris import run_uri, runs_uri, template_uri
 from dagtasks.model.run import RunRecord, StepRecord
@@ -78,48 +78,48 @@ def run_rows(view: Overview, runs: Sequence[RunRecord]) -> list[RunRow]:
     ]
 
 
-def run_pages(press: Press) -> Iterator[BoardPage]:
+def run_pages(view: Overview) -> Iterator[BoardPage]:
     """The list of runs, and a page for each run, child runs too."""
-    view = press.overview
     last = count_pages(view.runs)
     for number in range(1, last + 1):
         title = "Runs" if last == 1 else f"Runs, page {number} of {last}"
-        yield BoardPage(runs_uri(number), title, partial(_list_body, press, number))
+        yield BoardPage(runs_uri(number), title, "runs.html", partial(_list_facts, view, number))
     for run in {run.id: run for run in view.data.runs}.values():
-        yield BoardPage(run_uri(run.id), run_title(view, run), partial(_run_body, press, run))
+        facts, more = partial(_run_facts, view, run), partial(_more_of_run, view, run)
+        yield BoardPage(run_uri(run.id), run_title(view, run), "run.html", facts, more)
 
 
-def _list_body(press: Press, number: int) -> str:
-    view = press.overview
-    return press.render(
-        "runs.html",
-        runs_uri(number),
-        total=len(view.runs),
-        runs=run_rows(view, cut(view.runs, number)),
-        pages=turn(number, count_pages(view.runs), runs_uri),
-    )
+def _list_facts(view: Overview, number: int) -> Facts:
+    return {
+        "total": len(view.runs),
+        "runs": run_rows(view, cut(view.runs, number)),
+        "pages": turn(number, count_pages(view.runs), runs_uri),
+    }
 
 
-def _run_body(press: Press, run: RunRecord) -> str:
-    view = press.overview
+def _run_facts(view: Overview, run: RunRecord) -> Facts:
     name = str(run.template.get("name") or "unknown")
     children = [child for child in view.data.runs if child.parent == run.id] if run.children else []
-    return press.render(
-        "run.html",
-        run_uri(run.id),
-        run=run,
-        title=run_title(view, run),
-        task=run.task,
-        task_uri=view.find_task_uri(run.task) if run.task else None,
-        template_name=name,
-        template_uri=template_uri(name) if name in view.data.index.templates else None,
-        template_version=str(run.template.get("version") or ""),
-        steps=_steps(view, run),
-        outputs=list(run.outputs.items())[:VALUES],
-        parameters=list(run.parameters.items())[:VALUES],
-        children=run_rows(view, children[:CHILDREN]),
-        related=_related(view, run),
-    )
+    return {
+        "run": run,
+        "title": run_title(view, run),
+        "task": run.task,
+        "task_uri": view.find_task_uri(run.task) if run.task else None,
+        "template_name": name,
+        "template_uri": template_uri(name) if name in view.data.index.templates else None,
+        "template_version": str(run.template.get("version") or ""),
+        "children": run_rows(view, children[:CHILDREN]),
+        "related": _related(view, run),
+        "child_uris": {step.child: _find_uri(view, step.child) for step in run.steps if step.child},
+    }
+
+
+def _more_of_run(view: Overview, run: RunRecord) -> Facts:
+    return {
+        "steps": _steps(view, run),
+        "outputs": list(run.outputs.items())[:VALUES],
+        "parameters": list(run.parameters.items())[:VALUES],
+    }
 
 
 def _related(view: Overview, run: RunRecord) -> list[tuple[str, Other]]:

@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from dagtasks.board.overview import COLUMNS, Overview
-from dagtasks.board.pages.graphs import draw_around
+from dagtasks.board.pages.graphs import draw_around, find_around
 from dagtasks.board.pages.paging import PER_PAGE, count_pages, cut, turn
 from dagtasks.board.pages.past import make_past
-from dagtasks.board.pages.press import BoardPage, Press, words
+from dagtasks.board.pages.press import BoardPage, Facts, words
 from dagtasks.board.pages.runs import run_rows
 from dagtasks.board.uris import list_uri, phase_uri, project_uri, task_uri, template_uri
 from dagtasks.model.summary import BrokenFile, TaskSummary
@@ -55,46 +55,54 @@ class Chip(NamedTuple):
     is_here: bool
 
 
-def task_pages(press: Press) -> Iterator[BoardPage]:
+def task_pages(view: Overview) -> Iterator[BoardPage]:
     """A page for each task, and one for each task file that cannot be read."""
-    for task in press.overview.data.index.tasks.values():
+    for task in view.data.index.tasks.values():
         title = f"{task.name} ({task.id})"
-        yield BoardPage(task_uri(task.id), title, partial(_task_body, press, task))
-    for file in press.overview.broken_tasks.values():
+        facts, more = partial(_task_facts, view, task), partial(_more_of_task, view, task)
+        yield BoardPage(task_uri(task.id), title, "task.html", facts, more)
+    for file in view.broken_tasks.values():
         title = f"{file.id} cannot be read"
-        yield BoardPage(task_uri(file.id), title, partial(_broken_body, press, file))
+        yield BoardPage(task_uri(file.id), title, "broken.html", partial(_broken_facts, view, file))
 
 
-def _task_body(press: Press, row: TaskSummary) -> str:
-    view, index = press.overview, press.overview.data.index
-    task = view.data.read_task(row.id)
+def _task_facts(view: Overview, row: TaskSummary) -> Facts:
+    index = view.data.index
     needs = [index.tasks[need] for need in row.depends_on if need in index.tasks]
     missing = [Missing(need, view.find_task_uri(need)) for need in row.depends_on if need not in index.tasks]
     unblocks = _dependents(view, row.id)
     runs = view.runs_by_task.get(row.id, [])
     changes = view.data.changes.get(row.id, ())
-    return press.render(
-        "task.html",
-        task_uri(row.id),
-        task=task,
-        card=view.card(row),
-        project_uri=project_uri(row.project),
-        phase_uri=_find_phase_uri(view, row),
-        found=view.problems.get(row.path, []),
-        graph=draw_around(view, row),
-        needs=needs[:LINKS],
-        missing=missing[:LINKS],
-        more_needs=max(0, len(needs) - LINKS) + max(0, len(missing) - LINKS),
-        unblocks=unblocks[:LINKS],
-        more_unblocks=max(0, len(unblocks) - LINKS),
-        workflows=[_flow(view, name, binding) for name, binding in list(task.workflows.items())[:FIELDS]],
-        runs=run_rows(view, runs[:RUNS]),
-        total_runs=len(runs),
-        history=[make_past(change) for change in changes[:HISTORY]],
-        older=max(0, len(changes) - HISTORY),
-        comments=view.data.comments.get(row.id, ())[:COMMENTS],
-        metadata=list(task.metadata.items())[:FIELDS],
-    )
+    return {
+        "stamp": view.data.stamp(row.id),
+        "card": view.card(row),
+        "project_uri": project_uri(row.project),
+        "phase_uri": _find_phase_uri(view, row),
+        "found": view.problems.get(row.path, []),
+        "around": find_around(view, row),
+        "needs": view.cards(needs[:LINKS]),
+        "missing": missing[:LINKS],
+        "more_needs": max(0, len(needs) - LINKS) + max(0, len(missing) - LINKS),
+        "unblocks": view.cards(unblocks[:LINKS]),
+        "more_unblocks": max(0, len(unblocks) - LINKS),
+        "templates": [view.data.index.templates.get(binding.template) for binding in row.workflows[:FIELDS]],
+        "runs": run_rows(view, runs[:RUNS]),
+        "total_runs": len(runs),
+        "history": [make_past(change) for change in changes[:HISTORY]],
+        "older": max(0, len(changes) - HISTORY),
+        "is_shallow": view.data.is_shallow,
+        "comments": view.data.comments.get(row.id, ())[:COMMENTS],
+    }
+
+
+def _more_of_task(view: Overview, row: TaskSummary) -> Facts:
+    task = view.data.read_task(row.id)
+    return {
+        "task": task,
+        "graph": draw_around(find_around(view, row)),
+        "workflows": [_flow(view, name, binding) for name, binding in list(task.workflows.items())[:FIELDS]],
+        "metadata": list(task.metadata.items())[:FIELDS],
+    }
 
 
 def _find_phase_uri(view: Overview, task: TaskSummary) -> str | None:
@@ -121,45 +129,40 @@ def _flow(view: Overview, name: str, binding: Binding) -> Flow:
     )
 
 
-def _broken_body(press: Press, file: BrokenFile) -> str:
-    view = press.overview
-    unblocks = _dependents(view, file.id)[:LINKS]
-    return press.render("broken.html", task_uri(file.id), card=view.broken_card(file), unblocks=unblocks)
+def _broken_facts(view: Overview, file: BrokenFile) -> Facts:
+    return {"card": view.broken_card(file), "unblocks": view.cards(_dependents(view, file.id)[:LINKS])}
 
 
-def list_pages(press: Press) -> Iterator[BoardPage]:
+def list_pages(view: Overview) -> Iterator[BoardPage]:
     """The lists of tasks: all, by status, and of the projects and phases that are too long for their pages."""
-    view = press.overview
-    yield from _list(press, "all", "All tasks", view.tasks)
+    yield from _list(view, "all", "All tasks", view.tasks)
     for status in COLUMNS:
-        yield from _list(press, str(status), words(status), view.by_status[status])
+        yield from _list(view, str(status), words(status), view.by_status[status])
     for key, tasks in view.by_project.items():
         if len(tasks) > PER_PAGE:
-            yield from _list(press, f"project-{key}", f"All tasks of {view.project_name(key)}", tasks)
+            yield from _list(view, f"project-{key}", f"All tasks of {view.project_name(key)}", tasks)
     for (project, phase), tasks in view.by_phase.items():
         if phase and len(tasks) > PER_PAGE:
             title = f"All tasks of {view.phase_name(tasks[0])}"
-            yield from _list(press, f"phase-{project}-{phase}", title, tasks)
+            yield from _list(view, f"phase-{project}-{phase}", title, tasks)
 
 
-def _list(press: Press, slug: str, title: str, tasks: Sequence[TaskSummary]) -> Iterator[BoardPage]:
+def _list(view: Overview, slug: str, title: str, tasks: Sequence[TaskSummary]) -> Iterator[BoardPage]:
     last = count_pages(tasks)
     for number in range(1, last + 1):
         full = title if last == 1 else f"{title}, page {number} of {last}"
-        body = partial(_list_body, press, slug, title, tasks, number)
-        yield BoardPage(list_uri(slug, number), full, body)
+        facts = partial(_list_facts, view, slug, title, tasks, number)
+        yield BoardPage(list_uri(slug, number), full, "list.html", facts)
 
 
-def _list_body(press: Press, slug: str, title: str, tasks: Sequence[TaskSummary], number: int) -> str:
-    return press.render(
-        "list.html",
-        list_uri(slug, number),
-        title=title,
-        total=len(tasks),
-        chips=_chips(press.overview, slug),
-        tasks=cut(tasks, number),
-        pages=turn(number, count_pages(tasks), lambda page: list_uri(slug, page)),
-    )
+def _list_facts(view: Overview, slug: str, title: str, tasks: Sequence[TaskSummary], number: int) -> Facts:
+    return {
+        "title": title,
+        "total": len(tasks),
+        "chips": _chips(view, slug),
+        "tasks": view.cards(cut(tasks, number)),
+        "pages": turn(number, count_pages(tasks), lambda page: list_uri(slug, page)),
+    }
 
 
 def _chips(view: Overview, here: str) -> list[Chip]:

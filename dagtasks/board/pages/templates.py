@@ -11,7 +11,8 @@ from markupsafe import Markup
 from pydantic import ValidationError
 
 from dagtasks.board.graphs import Node, draw_graph
-from dagtasks.board.pages.press import BoardPage, Press, show_value
+from dagtasks.board.overview import Overview
+from dagtasks.board.pages.press import BoardPage, Facts, show_value
 from dagtasks.board.uris import TEMPLATES, template_uri
 from dagtasks.errors import Severity
 from dagtasks.model.summary import TemplateSummary
@@ -72,49 +73,45 @@ class CallView(NamedTuple):
     uri: str | None
 
 
-def template_pages(press: Press) -> Iterator[BoardPage]:
+def template_pages(view: Overview) -> Iterator[BoardPage]:
     """The list of templates, and a page for each."""
-    yield BoardPage(TEMPLATES, "Templates", partial(_list_body, press))
-    for row in press.overview.data.index.templates.values():
-        yield BoardPage(template_uri(row.name), row.name, partial(_template_body, press, row))
+    yield BoardPage(TEMPLATES, "Templates", "templates.html", partial(_list_facts, view))
+    for row in view.data.index.templates.values():
+        yield BoardPage(template_uri(row.name), row.name, "template.html", partial(_template_facts, view, row))
 
 
-def _list_body(press: Press) -> str:
-    view = press.overview
+def _list_facts(view: Overview) -> Facts:
     groups: dict[str, list[Entry]] = defaultdict(list)
     for row in view.data.index.templates.values():
         groups[row.category or ""].append(Entry(row, template_uri(row.name), len(view.bound.get(row.name, ()))))
     names = sorted(groups, key=lambda name: (not name, name))
-    return press.render(
-        "templates.html",
-        TEMPLATES,
-        total=len(view.data.index.templates),
-        groups=[Group(name or ("Other" if len(names) > 1 else "All"), groups[name]) for name in names],
-        broken=[view.broken_card(file) for file in view.data.index.broken if file.kind == "template"],
-    )
+    return {
+        "total": len(view.data.index.templates),
+        "groups": [Group(name or ("Other" if len(names) > 1 else "All"), groups[name]) for name in names],
+        "broken": [view.broken_card(file) for file in view.data.index.broken if file.kind == "template"],
+    }
 
 
-def _template_body(press: Press, row: TemplateSummary) -> str:
-    view = press.overview
+def _template_facts(view: Overview, row: TemplateSummary) -> Facts:
     data = view.data.templates.get(row.name, {})
     found = view.problems.get(row.path, [])
     is_sound = not any(problem.severity is Severity.ERROR for problem in found)
     used = view.bound.get(row.name, [])
     known = view.data.index.templates
-    return press.render(
-        "template.html",
-        template_uri(row.name),
-        row=row,
-        found=found,
-        graph=_draw_steps(data) if is_sound else None,
-        parameters=[_parameter(name, spec) for name, spec in _map(data.get("parameters")).items()],
-        steps=[*_steps(data.get("steps")), *_steps(data.get("finally"), "in the end")],
-        outputs=list(_map(data.get("outputs")).items()),
-        settings=[(key, data[key]) for key in _SETTINGS if data.get(key) is not None],
-        calls=[CallView(text, _called_uri(text, known)) for text in dict.fromkeys(call.template for call in row.calls)],
-        used=used[:USED],
-        total_used=len(used),
-    )
+    return {
+        "row": row,
+        "found": found,
+        "graph": _draw_steps(data) if is_sound else None,
+        "parameters": [_parameter(name, spec) for name, spec in _map(data.get("parameters")).items()],
+        "steps": [*_steps(data.get("steps")), *_steps(data.get("finally"), "in the end")],
+        "outputs": list(_map(data.get("outputs")).items()),
+        "settings": [(key, data[key]) for key in _SETTINGS if data.get(key) is not None],
+        "calls": [
+            CallView(text, _called_uri(text, known)) for text in dict.fromkeys(call.template for call in row.calls)
+        ],
+        "used": view.cards(used[:USED]),
+        "total_used": len(used),
+    }
 
 
 def _draw_steps(data: Mapping[str, Any]) -> Markup | None:

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from dagtasks.cli.output import printable
-from dagtasks.cli.progress import MARKS, seconds, step_line, why_it_waits
+from dagtasks.cli.progress import MARKS, seconds, step_line, what_runs, why_it_waits
 from dagtasks.model.run import (
     RunChanged,
     RunEvent,
@@ -89,7 +89,7 @@ class LiveProgress:
     def _take(self, event: RunEvent) -> Iterator[Text]:
         match event:
             case RunStarted(record=record):
-                yield Text(f"run {record.id}: {printable(record.workflow or record.template.get('name'))}")
+                yield Text(f"run {record.id}: {printable(what_runs(record))}")
             case RunChanged(status=status) if event.process != {}:
                 yield Text(f"run {event.run}: {status}", style="yellow")
             case StepStarted(step=step, attempt=attempt):

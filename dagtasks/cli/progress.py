@@ -101,8 +101,7 @@ class Progress:
     def _lines(self, event: RunEvent) -> Iterator[str]:
         match event:
             case RunStarted(record=record):
-                what = record.workflow or record.template.get("name")
-                yield f"run {record.id}: {printable(what)} on {record.engine}"
+                yield f"run {record.id}: {printable(what_runs(record))} on {record.engine}"
             case StepStarted(step=step, attempt=attempt):
                 yield f"  {step}: started" + (f" (attempt {attempt})" if attempt > 1 else "")
             case RunChanged(status=status) if event.process != {}:
@@ -129,6 +128,11 @@ class Progress:
         for key in [key for key in self._rest if key[:2] == (run, step)]:
             if rest := self._rest.pop(key):
                 yield f"  {step} | {printable(rest.decode('utf-8', 'replace'), keep=chr(9))}"
+
+
+def what_runs(record: RunRecord) -> Any:
+    """The workflow that the run carries out; of one without, and of a child run, the template."""
+    return (not record.parent and record.workflow) or record.template.get("name")
 
 
 def _to_json(event: RunEvent) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +12,12 @@ from dagtasks.errors import Finding, InvalidInput, Severity
 from dagtasks.language.checking import Names
 from dagtasks.language.durations import parse_duration
 from dagtasks.language.evaluation import render
-from dagtasks.language.expressions import parse_scalar
+from dagtasks.language.expressions import parse_condition, parse_scalar
 from dagtasks.language.functions import TEXT_HINTS, EvaluationError
 from dagtasks.language.kinds import ANY, INTEGER
 from dagtasks.language.parameters import resolve
 from dagtasks.language.shell import DEFAULT_SHELL, bind, process_text
-from dagtasks.language.syntax import Expr, Scalar, Splice, find_calls, references
+from dagtasks.language.syntax import Expr, ExpressionError, Scalar, Splice, find_calls, references
 from dagtasks.model.parameter import ParameterType
 from dagtasks.model.template import Concurrency, Export, Mount, Output, Retry, Service, Step, Template, with_defaults
 from dagtasks.model.values import JSON, StepState
@@ -49,6 +50,7 @@ DEFAULT_IMAGE = "alpine:latest"
 HIDDEN = "***"
 """What stands where the value of a sensitive parameter would."""
 
+_OF_TASK = {"task", "project", "phase"}
 _KNOWN_OF_RUN = {"commit", "branch", "dirty", "trigger", "actor"}
 _LATER_FUNCTIONS = {"success", "failure", "always", "cancelled", "hash_files"}
 
@@ -79,13 +81,14 @@ def make_plan(planned: PlannedTemplate, given: Mapping[str, JSON], around: Surro
     called = _called_templates(planned, around.find_template)
     sensitive = tuple(name for name, spec in template.parameters.items() if spec.sensitive)
     lowering = _Lowering(template, scope, around, called)
+    condition, outputs = lowering.around_steps()
     return Plan(
         template=planned,
         steps=tuple(_in_order(template, lowering)),
         finally_=tuple(lowering.lower(step, ()) for step in template.finally_),
         parameters={**parameters, **{name: HIDDEN for name in sensitive if parameters[name] is not None}},
         scope=scope,
-        outputs={name: _run_output(output) for name, output in template.outputs.items()},
+        outputs=outputs,
         templates=called,
         files={path: around.read_file(path) for path in _script_files([planned, *called.values()])},
         task=around.task,
@@ -93,7 +96,7 @@ def make_plan(planned: PlannedTemplate, given: Mapping[str, JSON], around: Surro
         timeout=parse_duration(template.timeout) if template.timeout else None,
         max_parallel=template.max_parallel,
         fail_fast=template.fail_fast,
-        condition=_condition(template.if_),
+        condition=condition,
         commit=around.commit,
         branch=around.branch,
         dirty=around.dirty,
@@ -196,6 +199,7 @@ class _Lowering:
         }
         try:
             inputs, loop, group = kinds[step.kind](step), self.loop(step), self.group(step.concurrency)
+            condition = self.condition(step.if_)
         except EvaluationError as error:
             raise InvalidInput(f"step {step.name}: {error.message}", hint=error.hint) from None
         return PlanStep(
@@ -204,7 +208,7 @@ class _Lowering:
             inputs=inputs,
             depends_on=needs,
             description=step.description,
-            condition=_condition(step.if_),
+            condition=condition,
             reads=read_steps(step),
             exposes=self.exposed[step.name],
             timeout=parse_duration(step.timeout) if step.timeout else None,
@@ -326,7 +330,7 @@ class _Lowering:
         has_json = body.json_ is not None or "json_" in body.model_fields_set
         return {
             **{name: self.value(value) for name, value in data.items() if name != "url"},
-            "url": Deferred(body.url),
+            "url": self.deferred(body.url),
             "has_json": has_json,
             "timeout": parse_duration(body.timeout),
             "success_condition": body.success_condition,
@@ -375,8 +379,40 @@ class _Lowering:
             return tuple(self.items(list(value)))
         return value  # type: ignore[no-any-return]
 
+    def deferred(self, value: Any) -> Input:
+        """The value with all texts deferred. Raises `EvaluationError` when they read something that is not there."""
+        for text in _texts(value):
+            self.refuse_unknown(hole.expr for hole in parse_scalar(text).holes)
+        return _deferred(value)
+
+    def condition(self, condition: Any) -> str | None:
+        text = _condition(condition)
+        with suppress(ExpressionError):
+            self.refuse_unknown([parse_condition(text)] if text else ())
+        return text
+
+    def refuse_unknown(self, exprs: Iterable[Expr]) -> None:
+        """Raise `EvaluationError` when the expressions read something of a task, and this is no workflow of one."""
+        for path, _ in (reference for expr in exprs for reference in references(expr)):
+            if path[0] in _OF_TASK and path[0] not in self.scope:
+                hint = "the template needs a task: run it as a workflow of one"
+                raise EvaluationError(f"`{path[0]}` is not known here", hint=hint)
+
+    def around_steps(self) -> tuple[str | None, dict[str, RunOutput]]:
+        """The condition of the run, and its outputs."""
+        try:
+            outputs = {name: self.output(output) for name, output in self.template.outputs.items()}
+            return self.condition(self.template.if_), outputs
+        except EvaluationError as error:
+            raise InvalidInput(f"template {self.template.metadata.name}: {error.message}", hint=error.hint) from None
+
+    def output(self, output: Output) -> RunOutput:
+        kind = ParameterType(output.type) if output.type else None
+        return RunOutput(self.deferred(output.value), kind, output.sensitive)
+
     def text(self, text: str) -> Input:
         scalar = parse_scalar(text)
+        self.refuse_unknown(hole.expr for hole in scalar.holes)
         if not all(_is_known(hole.expr, self.sensitive) for hole in scalar.holes):
             return Deferred(text)
         return _frozen(render(_without_splice(scalar), self.scope))
@@ -447,6 +483,14 @@ def _deferred(value: Any) -> Input:
     return tuple(map(_deferred, value)) if isinstance(value, list) else value
 
 
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(item)
+
+
 def _frozen(value: Any) -> Input:
     if isinstance(value, list | tuple):
         return tuple(map(_frozen, value))
@@ -459,11 +503,6 @@ def _condition(condition: Any) -> str | None:
     if condition is None:
         return None
     return str(condition).lower() if isinstance(condition, bool) else str(condition)
-
-
-def _run_output(output: Output) -> RunOutput:
-    kind = ParameterType(output.type) if output.type else None
-    return RunOutput(_deferred(output.value), kind, output.sensitive)
 
 
 def _output_spec(spec: Any) -> OutputSpec:

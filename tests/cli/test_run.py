@@ -101,6 +101,33 @@ def test_what_cannot_run_leaves_no_record(root: Path, cli: Cli, arguments: list[
     assert not (root / ".git/dagtasks/runs").exists()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "steps:\n  - {name: a, if: \"task.status == 'planned'\", container: {image: a}}\n",
+        "steps:\n  - {name: a, container: {image: a, command: [echo, '${task.name}']}}\n",
+        "steps:\n  - {name: a, container: {image: a, command: 'echo ${task.name} ${run.id}'}}\n",
+        "steps:\n  - {name: a, api: {url: 'https://x/${task.id}'}}\n",
+        "steps:\n  - {name: a, container: {image: a}}\noutputs: {o: {value: '${task.id}'}}\n",
+        "if: task.status == 'planned'\nsteps:\n  - {name: a, container: {image: a}}\n",
+    ],
+)
+def test_a_template_that_needs_a_task_begins_no_run_without_one(root: Path, cli: Cli, text: str) -> None:
+    (root / "templates/t.yaml").write_text(f"metadata: {{name: t}}\n{text}")
+    done = cli(root, "run", "--template", "t")
+    assert (done.code, done.out) == (2, "")
+    assert "`task` is not known here\n  the template needs a task: run it as a workflow of one\n" in done.err
+    assert not (root / ".git/dagtasks/runs").exists()
+
+
+def test_a_child_run_is_called_by_its_template(root: Path, cli: Cli) -> None:
+    (root / "templates/t.yaml").write_text("metadata: {name: t}\nsteps:\n  - {name: a, workflow: {template: u}}\n")
+    (root / "templates/u.yaml").write_text("metadata: {name: u}\nsteps:\n  - {name: a, container: {image: a}}\n")
+    (root / "tasks/web/web-000001.yaml").write_text("name: Login\nworkflows:\n  w: {template: t}\n")
+    told = cli(root, "run", "000001").err.splitlines()
+    assert [line.partition(": ")[2] for line in told if line.startswith("run ")] == ["w on local", "u on local"]
+
+
 def test_failures_that_are_tolerated_are_counted(root: Path, cli: Cli) -> None:
     listed = "".join(
         f"  - {{name: {name}, continue_on_error: true, container: {{image: a, command: ['false']}}}}\n" for name in "ab"

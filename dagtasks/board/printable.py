@@ -25,8 +25,8 @@ def clean_log(text: str) -> str:
 
 
 def clip(text: str, limit: int) -> str:
-    """The text on one line, cut with an ellipsis when it is longer than `limit` characters."""
-    line = " ".join(text[: limit * 4].split())
+    """The text on one line, clean, and cut with an ellipsis when it is longer than `limit` characters."""
+    line = " ".join(clean(text[: limit * 4]).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 

@@ -13,6 +13,7 @@ from dagtasks.board.pages.projects import project_pages
 from dagtasks.board.pages.runs import run_pages
 from dagtasks.board.pages.tasks import list_pages, task_pages
 from dagtasks.board.pages.templates import template_pages
+from dagtasks.board.pages.timeline import timeline_pages
 
 
 def board_site(view: Overview) -> Iterator[BoardPage]:
@@ -24,4 +25,5 @@ def board_site(view: Overview) -> Iterator[BoardPage]:
     yield from run_pages(view)
     yield from template_pages(view)
     yield from graph_pages(view)
+    yield from timeline_pages(view)
     yield from past_pages(view)

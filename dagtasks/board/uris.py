@@ -11,6 +11,7 @@ RUNS = "runs.html"
 TEMPLATES = "templates.html"
 PROBLEMS = "problems.html"
 GRAPH = "graph.html"
+TIMELINE = "timeline.html"
 CHANGES = "changes.html"
 STATISTICS = "statistics.html"
 ALL_TASKS = "list/all/1.html"
@@ -19,13 +20,22 @@ PARTS = {
     BOARD: "Board",
     ALL_TASKS: "Tasks",
     GRAPH: "Dependencies",
+    TIMELINE: "Timeline",
     RUNS: "Runs",
     TEMPLATES: "Templates",
     CHANGES: "Changes",
     STATISTICS: "Statistics",
 }
 """The parts of the board by their first pages, in the order in which every page leads to them."""
-_FOLDERS = {"t": ALL_TASKS, "list": ALL_TASKS, "g": GRAPH, "r": RUNS, "runs": RUNS, "templates": TEMPLATES}
+_FOLDERS = {
+    "t": ALL_TASKS,
+    "list": ALL_TASKS,
+    "g": GRAPH,
+    "timeline": TIMELINE,
+    "r": RUNS,
+    "runs": RUNS,
+    "templates": TEMPLATES,
+}
 
 LONGEST_NAME = 100
 
@@ -59,6 +69,11 @@ def phase_uri(project: str, key: str) -> str:
 def graph_uri(project: str, phase: str | None) -> str:
     """The graph of the tasks of a phase, or of those of a project in no phase."""
     return f"g/{file_name(project)}/{file_name(phase)}.html" if phase else f"g/{file_name(project)}.html"
+
+
+def timeline_uri(project: str) -> str:
+    """The timeline of a project."""
+    return f"timeline/{file_name(project)}.html"
 
 
 def template_uri(name: str) -> str:

@@ -59,7 +59,7 @@ def test_a_chain_may_be_long():
 def test_the_picture_holds_every_node_and_edge():
     nodes = [
         Node("a", "First & <foremost>", "planned", "t/a.html", is_here=True),
-        Node("b", "x" * 300, "group"),
+        Node("b", "\x1b\u202e" + "x" * 300, "group"),
     ]
     drawn = draw_graph(nodes, {("a", "b"): 8, ("b", "a"): 1})
     assert '<a href="t/a.html" tabindex="-1"><g class="dt-node dt-is-planned dt-node--here"' in drawn
@@ -68,6 +68,7 @@ def test_the_picture_holds_every_node_and_edge():
     assert drawn.count("dt-edge--circular") == 2
     assert drawn.count('stroke-width="4.0"') == 1
     assert drawn.count("<a ") == 1
+    assert not {*drawn} & {*"\x1b\u202e"}
 
 
 def test_places_are_inside_and_do_not_overlap():

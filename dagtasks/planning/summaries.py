@@ -102,10 +102,20 @@ def _is_sensitive(value: Any, scopes: Scopes) -> bool:
     for _, text in texts_of(value, ()):
         with suppress(ExpressionError):
             paths = [path for hole in parse_scalar(text).holes for path, _ in references(hole.expr)]
-            read = [path[1:2] or scopes.sensitive for path in paths if path[0] == "params"]
-            if any(scopes.sensitive.intersection(names) for names in read):
+            if any(_reads_sensitive(path, scopes) for path in paths):
                 return True
     return False
+
+
+def _reads_sensitive(path: tuple[str, ...], scopes: Scopes) -> bool:
+    """Whether the path leads to a sensitive parameter or output, or to all of them."""
+    if path[0] == "params":
+        return not scopes.sensitive.isdisjoint(path[1:2] or scopes.sensitive)
+    if path[0] != "steps" or path[2:3] != ("outputs",):
+        return False
+    steps = [step for step in scopes.template.all_steps if step.name == path[1]]
+    hidden = {name for step in steps for name, spec in step.outputs.items() if spec.sensitive}
+    return not hidden.isdisjoint(path[3:4] or hidden)
 
 
 def _times_of(step: Step) -> int:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import yaml
+
 from dagtasks.errors import Finding
 from dagtasks.model.summary import BindingSummary, CallSummary, TaskSummary, TemplateSummary
 from dagtasks.planning.index import build_index
 from dagtasks.planning.links import check_links
+from dagtasks.planning.template import check_template
 
 
 def template(name: str, *calls: CallSummary, **fields: Any) -> TemplateSummary:
@@ -46,6 +49,21 @@ def test_a_sensitive_value_needs_a_sensitive_parameter() -> None:
     assert told(template("top", given), template("below", parameters=kept)) == []
     [(_, finding)] = findings(template("top", given), template("below", parameters=plain))
     assert (finding.code, finding.loc) == ("DT214", ("steps", 0, "workflow", "parameters", "x"))
+
+
+def test_a_sensitive_output_is_a_sensitive_value() -> None:
+    text = """\
+metadata: {name: t}
+steps:
+  - {name: a, container: {image: a}, outputs: {k: {sensitive: true}, open: {}}}
+  - name: b
+    workflow:
+      template: below
+      parameters: {k: "x${steps.a.outputs.k}", all: ["${steps.a.outputs}"], open: "${steps.a.outputs.open}", n: 1}
+"""
+    row, found = check_template("templates/t.yaml", yaml.safe_load(text))
+    assert row is not None, found
+    assert row.calls[0].sensitive == ("k", "all")
 
 
 def test_a_sensitive_value_does_not_belong_into_a_file() -> None:

@@ -191,7 +191,9 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise WriteError(f"cannot write {path}: {error.strerror}") from error
+        raise WriteError(
+            f"cannot write {path}: {error.strerror}", hint="when the cause is gone, do it again"
+        ) from error
 
 
 def append(file: BinaryIO, content: bytes) -> None:

@@ -92,12 +92,15 @@ class Git:
         if not names:
             return
         import subprocess
-        from tempfile import TemporaryFile
+        from tempfile import TemporaryFile, gettempdir
+
+        from dagtasks.store.files import writing
 
         # Git takes the names from a file and not from us: nobody has to write and read at the same time.
         with TemporaryFile() as given, TemporaryFile() as errors:
-            given.write("".join(f"{name}\n" for name in names).encode())
-            given.seek(0)
+            with writing(Path(gettempdir())):
+                given.write("".join(f"{name}\n" for name in names).encode())
+                given.seek(0)
             with subprocess.Popen(
                 self._command([*READ_ONLY, "cat-file", "--batch", "--buffer"]),
                 stdin=given,

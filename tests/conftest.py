@@ -35,6 +35,29 @@ def _isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     (home / ".gitconfig").write_text("[user]\n name = Ann\n email = ann@example.org\n[init]\n defaultBranch = main\n")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures that tests report of themselves, also when they ran in other processes."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    lines = {
+        f"{report.nodeid.partition('::')[2]}: {text}"
+        for report in reports
+        for name, text in getattr(report, "user_properties", ())
+        if name == "figures"
+    }
+    if lines:
+        terminalreporter.section("figures")
+        terminalreporter.write_line("\n".join(sorted(lines)))
+
+
+Tell = Callable[[str], None]
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Tell:
+    """A function that shows a line of figures at the end of all tests."""
+    return lambda text: record_property("figures", text)
+
+
 def git(folder: Path, *arguments: str) -> str:
     """Run git in the folder and return what it prints."""
     done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)

@@ -13,6 +13,10 @@ Loc = tuple[str | int, ...]
 """A place inside a document: the keys and list positions that lead to it, e.g. ("steps", 0, "if")."""
 
 
+MAX_PROBLEMS = 50
+"""A file shows at most this many problems of its own, and as many with other files; the rest when those are mended."""
+
+
 class Severity(StrEnum):
     """How bad a problem is: an `error` fails `validate`; `warning` and `note` do not."""
 
@@ -64,6 +68,11 @@ class Problem(NamedTuple):
 def has_errors(problems: Iterable[Problem]) -> bool:
     """Whether any of the problems is of severity error."""
     return any(p.severity is Severity.ERROR for p in problems)
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """As many of the findings in one file as are shown, errors first, otherwise in their order."""
+    return sorted(findings, key=lambda finding: finding.severity is not Severity.ERROR)[:MAX_PROBLEMS]
 
 
 class DagtasksError(Exception):

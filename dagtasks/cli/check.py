@@ -60,12 +60,16 @@ def _summary(problems: list[Problem]) -> str:
 
 
 def _annotation(problem: Problem) -> str:
-    """The problem as a workflow command of GitHub Actions; its data must have no line breaks or percent signs."""
+    """The problem as a workflow command of GitHub Actions. What a file says, or its name, gives no other command."""
     level = {"note": "notice"}.get(problem.severity, str(problem.severity))
     text = f"{problem.message} ({problem.hint})" if problem.hint else problem.message
-    escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    place = f"file={problem.path},line={problem.line or 1},col={problem.column or 1},title={problem.code}"
-    return f"::{level} {place}::{printable(escaped)}"
+    file = _escape(problem.path).replace(":", "%3A").replace(",", "%2C")
+    place = f"file={file},line={problem.line or 1},col={problem.column or 1},title={problem.code}"
+    return f"::{level} {place}::{_escape(text)}"
+
+
+def _escape(text: str) -> str:
+    return printable(text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A"))
 
 
 @click.command()

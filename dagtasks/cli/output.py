@@ -47,7 +47,17 @@ def show_json(kind: str, data: object, problems: Sequence[Problem] = (), **more:
 def _dump(document: object, indent: int | None = None) -> str:
     import json
 
-    return json.dumps(document, ensure_ascii=False, indent=indent, default=str)
+    text = json.dumps(document, ensure_ascii=False, indent=indent, default=str)
+    # A file name that is no UTF-8, or any letter where the terminal has ASCII only: escaped as JSON has it.
+    return text if _fits(text) else json.dumps(document, indent=indent, default=str)
+
+
+def _fits(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def show(kind: str, data: object, text: str, *, as_json: bool, problems: Sequence[Problem] = (), **more: object) -> int:
@@ -146,6 +156,7 @@ def show_error(error: DagtasksError, *, as_json: bool) -> int:
 def show_usage(error: click.ClickException, arguments: Sequence[str], *, as_json: bool) -> int:
     """Show what is wrong with the command line itself, and return Click's exit code for it."""
     import re
+    from io import StringIO
 
     queries = [word for word in arguments if re.match(r"-\w+:", word)]
     hint = f"write -- before a query that begins with -, as in: -- {queries[0]!r}" if queries else ""
@@ -153,7 +164,9 @@ def show_usage(error: click.ClickException, arguments: Sequence[str], *, as_json
         document = {"type": "InvalidInput", "title": error.format_message(), "status": 400, "exit": error.exit_code}
         click.echo(_dump({**document, **({"hint": hint} if hint else {})}), err=True)
         return error.exit_code
-    error.show()
+    shown = StringIO()
+    error.show(shown)
+    click.echo(printable(shown.getvalue().rstrip("\n"), keep="\n"), err=True)
     if hint:
         click.echo(f"  {hint}", err=True)
     return error.exit_code

@@ -37,7 +37,7 @@ def group() -> None:
 @click.pass_obj
 def list_(app: App, /, task: str | None, status: str | None, limit: int, *, as_json: bool) -> int:
     """List runs, the newest first."""
-    found = records.list_runs(app.project(), task=task, status=status, limit=limit)
+    found, problems = records.list_runs(app.project(), task=task, status=status, limit=limit)
     rows = [
         (
             r.id,
@@ -51,7 +51,7 @@ def list_(app: App, /, task: str | None, status: str | None, limit: int, *, as_j
         for r in found
     ]
     text = table(("RUN", "STATUS", "TASK", "WORKFLOW", "STARTED (UTC)", "TIME", "ENGINE"), rows)
-    return show("runs", [record.to_json() for record in found], text, as_json=as_json)
+    return show("runs", [record.to_json() for record in found], text, as_json=as_json, problems=problems)
 
 
 @group.command("show")

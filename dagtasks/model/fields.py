@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import (
@@ -18,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from dagtasks.errors import Finding, Loc, Severity
+from dagtasks.errors import MAX_PROBLEMS, Finding, Loc, Severity
 from dagtasks.model.names import KEY_PATTERN, did_you_mean
 from dagtasks.model.values import NAME_LIMIT, TEXT_LIMIT, Ambiguous
 
@@ -91,7 +92,7 @@ class FileModel(BaseModel):
 
 
 def find_unknown_keys(model: FileModel, at: Loc = ()) -> list[Finding]:
-    """A warning for each key that the model does not know, with the nearest key that it does."""
+    """A warning for each key that the model does not know (as many as are shown), with the nearest key that it does."""
     known = [field.alias or name for name, field in type(model).model_fields.items()]
     return [
         Finding(
@@ -102,7 +103,7 @@ def find_unknown_keys(model: FileModel, at: Loc = ()) -> list[Finding]:
             Severity.WARNING,
             on_key=True,
         )
-        for key in model.model_extra or {}
+        for key in islice(model.model_extra or {}, MAX_PROBLEMS)
     ]
 
 

@@ -5,6 +5,7 @@ What compares commits is imported for that: most often only the files are looked
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -142,10 +143,9 @@ def last_change(project: Project) -> str | None:
 
 def relative_path(project: Project, path: str) -> str:
     """The path of a file or folder that is there, as the index writes it. Raises `NotFound` or `InvalidInput`."""
-    found = Path(path).absolute()
-    if not found.exists():
-        found = project.root / path
-    if not found.exists():
+    # Unlike `Path.exists` this says no of a name that is too long or holds NUL.
+    found = next((at for at in (Path(path).absolute(), project.root / path) if os.path.exists(at)), None)  # noqa: PTH110
+    if found is None:
         raise NotFound(f"there is no file {path}")
     try:
         return found.relative_to(project.root).as_posix()

@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dagtasks.errors import Conflict, InvalidInput, NotFound
+from dagtasks.errors import Conflict, InvalidInput, NotFound, Problem
 from dagtasks.model.names import choose_from
 from dagtasks.model.run import RunRecord, StepRecord
 from dagtasks.model.values import JSON, RunState, StepState
@@ -29,18 +29,29 @@ ENDING_SECONDS = 20.0
 """How long `cancel` waits for a run to end: steps have ten seconds, then they are killed."""
 
 
+class Runs(NamedTuple):
+    """Records of runs, and the problems of those that cannot be read."""
+
+    records: list[RunRecord]
+    problems: Sequence[Problem] = ()
+
+
 def list_runs(
     project: Project, *, task: str | None = None, status: str | None = None, limit: int | None = None
-) -> list[RunRecord]:
-    """The records, newest first. Raises `NotFound` for an unknown task, `InvalidInput` for an unknown state."""
+) -> Runs:
+    """The records, newest first, and what is wrong with others.
+
+    Raises `NotFound` for an unknown task, `InvalidInput` for an unknown state.
+    """
     if status and status not in list(RunState):
         raise InvalidInput(f"there is no state {status!r}", hint=f"there is: {', '.join(RunState)}")
     if project.git is None:
-        return []
+        return Runs([])
     wanted = find_task(project.load(), task).id if task else None
-    every = project.runs.newest(None if task or status else limit)
+    store = project.runs
+    every = store.newest(None if task or status else limit)
     found = [r for r in every if (not wanted or r.task == wanted) and (not status or r.status == status)]
-    return found[:limit]
+    return Runs(found[:limit], store.problems)
 
 
 # -- logs -----------------------------------------------------------------------------------------------------------

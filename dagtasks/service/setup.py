@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -31,9 +32,12 @@ def init(path: Path) -> list[Step]:
 
     Says what it did. In a clone of a repository that is ready, what is left to do is the driver.
     """
-    if path.exists() and not path.is_dir():
+    if os.path.exists(path) and not path.is_dir():  # noqa: PTH110 - unlike `Path.exists`, no error for any name
         raise InvalidInput(f"{path} is no folder")
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be made: {error.strerror}") from None
     steps = list(_init_git(path))
     steps += [_write_new(path, name, content) for name, content in starter_files()]
     steps.append(_add_lines(path, ".gitignore", IGNORED))

@@ -25,6 +25,7 @@ FORBIDDEN = re.compile(
 FORBIDDEN_IN_VALUES = re.compile(FORBIDDEN.pattern.replace(r"\r(?!\n)", r"\r"))
 """Characters that a value must not hold, also not through an escape."""
 _MARKER = re.compile(r"^(<{7}|\|{7}|={7}|>{7})(?: (.*?))?\r?$", re.MULTILINE)
+_DIRECTIVE = re.compile("^%", re.MULTILINE)
 _MAYBE_COMPLEX_KEY = re.compile(r"(?:^|[ \-\[{,:?])\?(?:\s|$)", re.MULTILINE)
 
 
@@ -61,6 +62,13 @@ def conflict_faults(text: str) -> Iterator[Fault]:
     for match in _MARKER.finditer(text):
         line, _ = line_and_column(text, match.start())
         yield Fault(line, 1, "DT106", f"Git conflict mark: {_side_of(match[1], match[2] or '')}", hint)
+
+
+def directive_faults(text: str) -> Iterator[Fault]:
+    """Lines that begin with `%`. They are looked for first of all: the parser compares each `%TAG` with all others."""
+    for match in _DIRECTIVE.finditer(text) if "%" in text else ():
+        line, _ = line_and_column(text, match.start())
+        yield Fault(line, 1, "DT103", "directives (`%...`) are not allowed", "delete the line, or indent it as text")
 
 
 def _side_of(mark: str, label: str) -> str:
@@ -138,6 +146,7 @@ class _Saying(NamedTuple):
 
 
 _SAYINGS = [
+    _Saying("maximum nesting depth", "DT105", "the file is nested far deeper than 32 levels", "flatten it"),
     _Saying("mapping values are not allowed", "DT102", "a second `:` here", "quote a value that holds `: `, or indent"),
     _Saying("could not find expected ':'", "DT102", "this line has no `:`", "write `key: value`, or indent it as text"),
     _Saying("did not find expected key", "DT102", "a key was expected here", "check the indentation and the quotes"),

@@ -28,12 +28,13 @@ from yaml.events import (
     StreamEndEvent,
 )
 
-from dagtasks.errors import Finding, Loc, Problem
+from dagtasks.errors import MAX_PROBLEMS, Finding, Loc, Problem
 from dagtasks.store.dialect import (
     FORBIDDEN_IN_VALUES,
     Fault,
     character_faults,
     conflict_faults,
+    directive_faults,
     fault_at,
     line_and_column,
     name_of,
@@ -48,8 +49,6 @@ from dagtasks.store.scalars import WORDS, UnfitNumber, resolve, shorten
 
 MAX_DEPTH = 32
 MAX_NODES = 20_000
-MAX_PROBLEMS = 50
-"""A file shows at most this many problems of the dialect; the rest is found when those are mended."""
 
 CODES: dict[str, str] = {
     "DT101": "The file cannot be read as text: it is missing, unreadable, not a regular file (symbolic links are "
@@ -143,10 +142,30 @@ def read_document(file: Path, path: str) -> Document:
         return _refused(path, "DT101", *_reason(error))
 
 
+def read_plain(file: Path, path: str) -> tuple[str, list[Problem]]:
+    """The text of a file that is not YAML, or "" and why it cannot be read: the same limits, the same characters."""
+    try:
+        content = read_file(file)
+    except OSError as error:
+        return "", list(_refused(path, "DT101", *_reason(error)).problems)
+    if len(content) > MAX_BYTES:
+        return "", list(_too_large(path).problems)
+    try:
+        text = content.removeprefix(_BOM).decode()
+    except UnicodeDecodeError as error:
+        return "", [Problem(path, *_not_utf8(content, error))]
+    problems = [Problem(path, *fault) for fault in _some(character_faults(content, text))]
+    return ("" if problems else text), problems
+
+
+def _too_large(path: str) -> Document:
+    return _refused(path, "DT105", "the file is larger than 1 MiB", "split it or move long text elsewhere")
+
+
 def parse_document(content: bytes, path: str) -> Document:
     """The document in these bytes."""
     if len(content) > MAX_BYTES:
-        return _refused(path, "DT105", "the file is larger than 1 MiB", "split it or move long text elsewhere")
+        return _too_large(path)
     data, faults = _parse(content)
     problems = tuple(Problem(path, *fault) for fault in sorted(set(faults))[:MAX_PROBLEMS])
     return Document(path, content, None if problems else data, problems)
@@ -187,7 +206,8 @@ def _parse(content: bytes) -> tuple[dict[str, Any] | None, list[Fault]]:
         text = content.removeprefix(_BOM).decode()
     except UnicodeDecodeError as error:
         return None, [*faults, _not_utf8(content, error)]
-    if unfit := [*_some(character_faults(content, text)), *_some(conflict_faults(text))]:
+    looks = (character_faults(content, text), conflict_faults(text), directive_faults(text))
+    if unfit := [fault for look in looks for fault in _some(look)]:
         return None, faults + unfit
     data = _Builder(content.removeprefix(_BOM), faults).build()
     if needs_tokens(text) and not _is_given_up(faults):
@@ -242,8 +262,6 @@ class _Builder:
         start = self._next()
         if not isinstance(start, DocumentStartEvent):
             raise _Unreadable(Fault(1, 1, "DT108", "the file is empty", "write at least `name: ...`"))
-        if start.version or start.tags:
-            self._refuse(start, "DT103", "directives (`%...`) are not allowed", "delete the line")
         data = self._top(self._next())
         self._next()
         end = self._next()

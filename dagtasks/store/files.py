@@ -310,4 +310,4 @@ def _write_holder(descriptor: int, path: Path, what: str) -> None:
     with suppress(OSError):
         if path.is_file():
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()} ({what})\n".encode(), 0)
+            os.pwrite(descriptor, f"process {os.getpid()} ({what})\n".encode(errors="replace"), 0)

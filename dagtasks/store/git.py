@@ -55,7 +55,7 @@ class Git:
     def common_dir(self) -> Path:
         """The folder that all work trees of the repository share."""
         pointer = self.git_dir / "commondir"
-        return (self.git_dir / pointer.read_text().strip()).resolve() if pointer.is_file() else self.git_dir
+        return (self.git_dir / _read_pointer(pointer)).resolve() if pointer.is_file() else self.git_dir
 
     @property
     def state_dir(self) -> Path:
@@ -255,12 +255,24 @@ def find_git(root: Path) -> Git | None:
     return None
 
 
+_POINTER_BYTES = 8192
+"""No path is longer."""
+
+
 def _git_dir(pointer: Path) -> Path | None:
     if pointer.is_dir():
         return pointer if (pointer / "HEAD").exists() else None
-    if pointer.is_file() and (text := pointer.read_text(errors="replace")).startswith("gitdir:"):
-        return (pointer.parent / text.removeprefix("gitdir:").strip()).resolve()
-    return None
+    if not pointer.is_file():
+        return None
+    text = _read_pointer(pointer)
+    return (pointer.parent / text.removeprefix("gitdir:").strip()).resolve() if text.startswith("gitdir:") else None
+
+
+def _read_pointer(file: Path) -> str:
+    """The path that a file of Git holds, without the newline; "" when it can be none."""
+    with file.open("rb") as opened:
+        text = os.fsdecode(opened.read(_POINTER_BYTES))
+    return "" if "\0" in text else text.strip()
 
 
 def init_repository(path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dagtasks.errors import Finding, Problem
+from dagtasks.errors import Finding, Problem, worst_first
 from dagtasks.planning.index import Index, build_index
 from dagtasks.planning.links import LinkFinding, check_links, find_duplicates
 from dagtasks.store.layout import TASKS, Kind
@@ -57,9 +57,13 @@ def locate(
     known: Mapping[Packed, Packed],
 ) -> dict[Packed, Packed]:
     """The findings with line and column; only where these are not known a file is read for them."""
-    wanted: dict[str, dict[Packed, Finding]] = {}
+    of_files: dict[str, list[Finding]] = {}
     for path, finding in findings:
-        wanted.setdefault(path, {})[path, records[path].digest, pack(finding)] = finding
+        of_files.setdefault(path, []).append(finding)
+    wanted: dict[str, dict[Packed, Finding]] = {
+        path: {(path, records[path].digest, pack(finding)): finding for finding in worst_first(of_file)}
+        for path, of_file in of_files.items()
+    }
     placed = {key: known[key] for of_file in wanted.values() for key in of_file if key in known}
     unknown = [path for path, of_file in wanted.items() if not placed.keys() >= of_file.keys()]
     for path, document in zip(unknown, read(unknown), strict=True):

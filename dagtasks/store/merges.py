@@ -28,7 +28,7 @@ def read_merges(git: Git, since: str) -> Iterator[Merging]:
     merging = git.git_dir / "MERGE_HEAD"
     head = git.head().commit
     if head and merging.exists():
-        yield Merging((head, *merging.read_text().split()))
+        yield Merging((head, *merging.read_text(errors="replace").split()))
     for line in git.read("rev-list", "--merges", "--parents", "--end-of-options", f"{since}..HEAD").splitlines():
         commit, *parents = line.split()
         yield Merging(tuple(parents), commit)

@@ -57,6 +57,7 @@ class Node:
     column: int
     value: str = ""
     entries: list[Entry] = field(default_factory=list)
+    _by_name: dict[str, Entry] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def is_map(self) -> bool:
@@ -79,7 +80,10 @@ class Node:
             return self.entries[step] if self.is_list and 0 <= step < len(self.entries) else None
         if not self.is_map:
             return None
-        return next((entry for entry in self.entries if entry.name == step), None)
+        if self._by_name is None:
+            # Where thousands of places are asked for in one map, a search for each would take minutes.
+            self._by_name = {str(entry.name): entry for entry in self.entries}
+        return self._by_name.get(step)
 
 
 class Entry(NamedTuple):

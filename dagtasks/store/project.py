@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dagtasks.errors import InvalidInput, InvalidProject, Problem, ProjectNotFound, Severity, has_errors
+from dagtasks.errors import (
+    MAX_PROBLEMS,
+    InvalidInput,
+    InvalidProject,
+    Problem,
+    ProjectNotFound,
+    Severity,
+    has_errors,
+)
 from dagtasks.model.names import choose_from, did_you_mean
-from dagtasks.store.files import hold_lock, is_readable_by_all
+from dagtasks.store.files import hold_lock, is_readable_by_all, read_file
 from dagtasks.store.git import Git, find_git
 from dagtasks.store.layout import DEFAULT_SETTINGS, ENGINE_SETTINGS, ENV_FILE, TASKS
 
@@ -100,7 +109,7 @@ class Project:
 
         They are read only when one of them has changed since, or when there is a `config/.env`, of which Git is asked.
         """
-        if (self.root / ENV_FILE).exists():
+        if os.path.lexists(self.root / ENV_FILE):
             return self._settings_layers()[1]
         from dagtasks.store.remembering import remember_problems
 
@@ -112,25 +121,24 @@ class Project:
 
         Settings take long to import, and `validate` looks at them for this alone: so only where a file has the word.
         """
-        files = [path for path, _ in self._settings_files() if path.is_file()]
-        if not any(b"lint" in path.read_bytes() for path in files):
-            return ()
-        try:
-            return self.settings.lint_off
-        except InvalidProject:
-            return ()
+        with suppress(OSError, InvalidProject):
+            files = [path for path, _ in self._settings_files() if os.path.lexists(path)]
+            if any(b"lint" in read_file(path) for path in files):
+                return self.settings.lint_off
+        return ()
 
     def _settings_layers(self) -> tuple[list[Layer], list[Problem]]:
         from dagtasks.settings import Layer, from_environment
 
-        problems = self._check_env_file()
+        variables, problems = self._read_env_file()
+        problems += self._check_env_file(variables)
         layers = [
             Layer("command line", self._overrides),
             Layer("environment", from_environment(os.environ)),
-            Layer(ENV_FILE, from_environment(self.env_file())),
+            Layer(ENV_FILE, from_environment(variables)),
         ]
         for path, name in self._settings_files():
-            values, found = _read_settings(path, name, is_committed=name != str(path))
+            values, found = _read_settings(path, name)
             layers.append(Layer(name, values))
             problems += found
         return layers, problems
@@ -138,28 +146,35 @@ class Project:
     def _settings_files(self) -> list[tuple[Path, str]]:
         """The settings files and their names, strongest first: the user's own and those of the repository."""
         user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "dagtasks" / "config.yaml"
-        return [(user, str(user)), *((self.root / name, name) for name in (ENGINE_SETTINGS, DEFAULT_SETTINGS))]
+        # What is the user's own may be a symlink, which many keep their settings by.
+        own = Path(os.path.realpath(user))
+        return [(own, str(user)), *((self.root / name, name) for name in (ENGINE_SETTINGS, DEFAULT_SETTINGS))]
 
     def variables(self) -> dict[str, str]:
         """The environment, and of `config/.env` what it lacks."""
-        return {**self.env_file(), **os.environ}
+        return {**self._read_env_file()[0], **os.environ}
 
-    def env_file(self) -> dict[str, str]:
-        """The variables of `config/.env`: `NAME=value` lines; `#` begins a comment line; quotes round a value go."""
-        path = self.root / ENV_FILE
-        if not path.is_file():
-            return {}
-        lines = (line.strip().removeprefix("export ") for line in path.read_text("utf-8").splitlines())
+    def _read_env_file(self) -> tuple[dict[str, str], list[Problem]]:
+        """The variables of `config/.env`: `NAME=value` lines; `#` begins a comment line; quotes round a value go.
+
+        None of them, and why, when it cannot be read.
+        """
+        from dagtasks.store.documents import read_plain
+
+        path = os.path.realpath(self.root / ENV_FILE)
+        if not os.path.lexists(self.root / ENV_FILE):
+            return {}, []
+        text, problems = read_plain(Path(path), ENV_FILE)
+        lines = (line.strip().removeprefix("export ") for line in text.splitlines())
         pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
-        return {name.strip(): _unquote(value.strip()) for name, _, value in pairs}
+        return {name.strip(): _unquote(value.strip()) for name, _, value in pairs}, problems
 
-    def _check_env_file(self) -> list[Problem]:
+    def _check_env_file(self, names: Collection[str]) -> list[Problem]:
         from dagtasks.settings import SECRET_VARIABLE, is_known_variable
 
-        if not (self.root / ENV_FILE).exists():
+        if not os.path.lexists(self.root / ENV_FILE):
             return []
-        names = self.env_file()
-        problems = [_unknown_variable(name) for name in names if not is_known_variable(name)]
+        problems = [_unknown_variable(name) for name in names if not is_known_variable(name)][:MAX_PROBLEMS]
         holds_secrets = any(name.startswith(SECRET_VARIABLE) for name in names)
         if holds_secrets and is_readable_by_all(self.root / ENV_FILE):
             hint = "take that right away: chmod 600 config/.env"
@@ -306,19 +321,24 @@ def find_project(start: Path, *, use_cache: bool = True) -> Project:
     )
 
 
-def _read_settings(path: Path, name: str, *, is_committed: bool) -> tuple[dict[str, object], list[Problem]]:
-    if not path.is_file():
+def _read_settings(path: Path, name: str) -> tuple[dict[str, object], list[Problem]]:
+    if not os.path.lexists(path):
         return {}, []
     from dagtasks.settings import check_values, flatten
     from dagtasks.store.documents import read_document
 
     document = read_document(path, name)
     if document.data is None:
-        # A settings file may hold nothing but comments.
-        empty = not any(line.strip() and not line.lstrip().startswith(b"#") for line in document.content.splitlines())
-        return {}, [] if empty else list(document.problems)
+        return {}, [] if _holds_nothing(document) else list(document.problems)
     values = flatten(document.data)
-    return values, document.problems_for(list(check_values(values, is_committed=is_committed)))
+    findings = check_values(values, is_committed=name in (ENGINE_SETTINGS, DEFAULT_SETTINGS))
+    return values, document.problems_for(islice(findings, MAX_PROBLEMS))
+
+
+def _holds_nothing(document: Document) -> bool:
+    """Whether there is nothing but comments in it, which settings may do."""
+    lines = (line.strip() for line in document.content.splitlines())
+    return document.problems[0].code == "DT108" and not any(line and not line.startswith(b"#") for line in lines)
 
 
 def _unknown_variable(name: str) -> Problem:

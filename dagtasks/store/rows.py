@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from dagtasks.errors import Finding, Problem
+from dagtasks.errors import Finding, Problem, worst_first
 from dagtasks.model.fields import find_unknown_keys, findings_of
 from dagtasks.model.project import Phase, Project
 from dagtasks.model.summary import BindingSummary, BrokenFile, PhaseSummary, ProjectSummary, TaskSummary
@@ -36,11 +36,11 @@ class Reading(NamedTuple):
 
 
 def read_row(found: Place, document: Document) -> Reading:
-    """The row of the file at that place; every problem of the file is found at once."""
+    """The row of the file at that place, and its problems at once: all of them, or as many as a file shows."""
     if document.data is None:
         return Reading(_broken(found), list(document.problems))
     row, findings, details = _ROWS[found.kind](found, document.data)
-    problems = document.problems_for(findings)
+    problems = document.problems_for(worst_first(findings))
     return Reading(row, problems, details) if row is not None else Reading(_broken(found), problems)
 
 

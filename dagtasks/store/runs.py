@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dagtasks.errors import Conflict, DagtasksError, GitError, LockTimeout, NotFound
+from dagtasks.errors import Conflict, DagtasksError, GitError, InvalidProject, LockTimeout, NotFound, Problem
 from dagtasks.model.names import choose_from
 from dagtasks.model.run import (
     Failure,
@@ -56,12 +56,20 @@ def make_run_id(now: datetime) -> str:
     return f"{now:%Y%m%dt%H%M%S}-{''.join(tail)}"
 
 
+CODES = {
+    "DT404": "A file on `refs/dagtasks/runs` is no record of a run: something else than dagtasks wrote it, or a later "
+    "version did. It is left out of lists; the other runs are shown.",
+}
+
+
 class RunStore:
     """The runs of a repository: those of this clone and those on the ref."""
 
     def __init__(self, git: Git) -> None:
         self._git = git
         self.folder = git.state_dir / "runs"
+        self.problems: list[Problem] = []
+        """What `newest` left out: records on the ref that are none."""
 
     def path(self, run: str) -> Path:
         """The folder that holds the journal and the logs of a run of this clone."""
@@ -76,20 +84,29 @@ class RunStore:
         local, on_ref = set(self._local_ids()), self._paths_on_ref()
         ids = sorted({*local, *on_ref}, reverse=True)[:limit]
         elsewhere = self._git.read_blobs([f"{REF}:{on_ref[run]}" for run in ids if run not in local])
-        every = [self._read_local(run) if run in local else _parse_record(next(elsewhere)) for run in ids]
+        every = [
+            self._read_local(run) if run in local else self._parse_or_note(on_ref[run], next(elsewhere)) for run in ids
+        ]
         found = [record for record in every if record]
         self._try_to_publish([record for record in found if record.id not in on_ref])
         return found
 
+    def _parse_or_note(self, path: str, content: bytes) -> RunRecord | None:
+        try:
+            return _parse_record(path, content)
+        except InvalidProject as error:
+            self.problems += error.problems
+            return None
+
     def get(self, text: str) -> RunRecord:
-        """The record of the run with that id or unique beginning or end of it. Raises `NotFound`."""
+        """The record of the run with that id or unique beginning or end of it. Raises `NotFound`, `InvalidProject`."""
         on_ref = self._paths_on_ref()
         run = self._find_id(text, {*self._local_ids(), *on_ref})
         if self._journal(run).exists():
             record = self._read_local(run) or self.fold(run)
             self._try_to_publish([record] if run not in on_ref else [])
             return record
-        return _parse_record(self._git.read_bytes("cat-file", "blob", f"{REF}:{on_ref[run]}"))
+        return _parse_record(on_ref[run], self._git.read_bytes("cat-file", "blob", f"{REF}:{on_ref[run]}"))
 
     def _read_local(self, run: str) -> RunRecord | None:
         """The record; None for a run that was stopped before its first line was written: no step of it began."""
@@ -386,8 +403,18 @@ class _Journal:
         self._file.close()
 
 
-def _parse_record(content: bytes) -> RunRecord:
-    return RunRecord.from_json(json.loads(content))
+def _parse_record(path: str, content: bytes) -> RunRecord:
+    """The record that lies at the path on the ref, which anybody may have pushed. Raises `InvalidProject`."""
+    try:
+        record = RunRecord.from_json(json.loads(content))
+        fits = record.id == Path(path).stem and datetime.fromisoformat(record.started_at) and record.template["name"]
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError):
+        fits = False
+    if not fits:
+        hint = f"see: git show {REF}:{path}"
+        problem = Problem(f"{REF}:{path}", 0, 0, "DT404", "this is no record of a run", hint)
+        raise InvalidProject(f"the record of run {Path(path).stem} cannot be read", problems=[problem])
+    return record
 
 
 def _read_journal(path: Path) -> Iterator[RunEvent]:

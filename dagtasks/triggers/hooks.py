@@ -118,7 +118,7 @@ def _is_busy(git: Git) -> bool:
     if not merging.exists():
         return False
     parents = git.read("rev-parse", "HEAD^@").split()
-    return not set(merging.read_text().split()) <= set(parents)
+    return not set(merging.read_text(errors="replace").split()) <= set(parents)
 
 
 def _tell(project: Project, since: str) -> list[str]:

@@ -7,10 +7,8 @@ rules are those of 03 section 2.7. `performing` carries out single steps.
 from __future__ import annotations
 
 import asyncio
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,6 +27,7 @@ from dagtasks.engine.performing import (
     to_timestamp,
 )
 from dagtasks.engine.secrecy import Secrecy
+from dagtasks.engine.stopping import cancelled_by_signals, run_stoppable
 from dagtasks.errors import DagtasksError
 from dagtasks.language.functions import EvaluationError
 from dagtasks.model.run import (
@@ -50,7 +49,6 @@ from dagtasks.planning.plan import CallRequest, Plan, PlanStep, needs_engine
 from dagtasks.settings import EngineSettings
 
 WORST_FIRST = (StepState.CANCELLED, StepState.TIMED_OUT, StepState.ERRORED, StepState.FAILED)
-STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NOBODY: Mapping[str, JSON] = {}
 """Instead of a process: none carries on a run that was left waiting."""
 BEAT_SECONDS = 30.0
@@ -72,20 +70,21 @@ def run_plan(job: Job, executor: Executor, settings: EngineSettings, desk: Desk)
 
     In the main thread ^C, SIGTERM and SIGHUP cancel the run; a second one leaves out what `finally` would do.
     Where nothing but approvals is left and the desk does not wait, the record is returned as `waiting`.
-    Raises `EngineUnavailable` when the engine does not answer; nothing was started then, and no event sent.
+    Raises `EngineUnavailable` when the engine does not answer, and `KeyboardInterrupt` when such a signal comes before
+    it did; nothing was started then, and no event sent.
     """
 
     async def run_it() -> RunRecord:
         async with AsyncExitStack() as opened:
-            if needs_engine(job.plan):
-                await opened.enter_async_context(executor)
-            client = await opened.enter_async_context(OutboundClient(desk.allow_hosts))
-            beating = asyncio.create_task(_beat(desk, job.record.id))
-            opened.callback(beating.cancel)
-            with _cancelled_by_signals():
+            with cancelled_by_signals():
+                if needs_engine(job.plan):
+                    await opened.enter_async_context(executor)
+                client = await opened.enter_async_context(OutboundClient(desk.allow_hosts))
+                beating = asyncio.create_task(_beat(desk, job.record.id))
+                opened.callback(beating.cancel)
                 return await run(job, Tools(executor, client, desk, make_secrecy(job.plan, desk)), settings)
 
-    return asyncio.run(run_it())
+    return run_stoppable(run_it())
 
 
 async def _beat(desk: Desk, run: str) -> None:
@@ -112,21 +111,6 @@ def make_secrecy(plan: Plan, desk: Desk) -> Secrecy:
     for name in plan.sensitive:
         secrecy.learn(params.get(name))
     return secrecy
-
-
-@contextmanager
-def _cancelled_by_signals() -> Iterator[None]:
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
-    if task is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    for number in STOPPING_SIGNALS:
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        yield
-    finally:
-        for number in STOPPING_SIGNALS:
-            loop.remove_signal_handler(number)
 
 
 class _Run:

@@ -6,6 +6,7 @@ import asyncio
 
 from dagtasks.engine.executor import make_executor
 from dagtasks.engine.hosts import find_host
+from dagtasks.engine.stopping import cancelled_by_signals, run_stoppable
 from dagtasks.errors import EngineUnavailable
 from dagtasks.settings import EngineSettings
 
@@ -20,11 +21,12 @@ def probe(settings: EngineSettings) -> str:
     executor = make_executor(settings)
 
     async def look() -> str:
-        async with asyncio.timeout(PROBE_SECONDS), executor:
-            return executor.note
+        with cancelled_by_signals():
+            async with asyncio.timeout(PROBE_SECONDS), executor:
+                return executor.note
 
     try:
-        note = asyncio.run(look())
+        note = run_stoppable(look())
     except TimeoutError:
         message = f"no {settings.name} engine answered within {PROBE_SECONDS:g} seconds"
         raise EngineUnavailable(message, hint="a run waits longer: dagtasks run --engine dagger") from None

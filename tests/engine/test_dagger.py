@@ -30,6 +30,7 @@ from dagtasks.engine.hosts import cli_processes, find_connect_timeout
 from dagtasks.errors import EngineUnavailable
 from dagtasks.planning.plan import ArtifactSpec, ExecRequest, Mounted, ServiceRequest
 from dagtasks.settings import EngineSettings
+from tests.conftest import MakeProject
 from tests.dagger_session import SDL, dagger_session, read_published_schema
 
 __all__ = ["token"]
@@ -122,6 +123,26 @@ def test_a_cli_that_does_not_connect_is_killed(cli: MakeCli, listening: str) -> 
     given = seen.read_text()
     assert f"_EXPERIMENTAL_DAGGER_RUNNER_HOST={listening}\n" in given
     assert "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT=http://127.0.0.1:" in given
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("command", [("run", "--template", "box"), ("doctor",)], ids=" ".join)
+def test_a_cli_that_still_connects_is_killed_with_the_command(
+    command: tuple[str, ...], number: signal.Signals, cli: MakeCli, listening: str, project: MakeProject
+) -> None:
+    seen = cli("trap '' TERM INT HUP; while :; do sleep 1; done")
+    box = 'metadata: {name: box}\nsteps: [{name: a, container: {image: "alpine:3", command: [echo, a]}}]\n'
+    made = project({"templates/box.yaml": box})
+    argv = [sys.executable, "-m", "dagtasks", "-C", str(made.root), *command]
+    environment = {**os.environ, "DAGTASKS_ENGINE_HOST": listening}
+    with subprocess.Popen(argv, env=environment, stdout=-3, stderr=subprocess.PIPE, text=True) as running:
+        assert eventually(lambda: seen.is_file() and "PATH=" in seen.read_text(), 60)
+        running.send_signal(number)
+        assert running.communicate(timeout=30)[1].endswith("stopped\n")
+    assert running.returncode == 130
+    assert is_gone(seen)
+    assert made.runs.newest() == []
 
 
 def test_a_cli_that_fails_says_why(cli: MakeCli, listening: str) -> None:

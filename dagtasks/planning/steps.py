@@ -130,7 +130,9 @@ def _steps_in(exprs: Iterable[Expr]) -> tuple[str, ...]:
 
 
 def _expressions(step: Step) -> Iterator[Expr]:
-    for spot in spots_of(step.model_dump(by_alias=True, exclude_unset=True, exclude_none=True)):
+    # Names of steps hold no expressions, and a step may have hundreds of them.
+    dumped = step.model_dump(by_alias=True, exclude_unset=True, exclude_none=True, exclude={"depends_on"})
+    for spot in spots_of(dumped):
         with suppress(ExpressionError):
             yield from expressions_in(parse_spot(spot)) if spot.role != "fixed" else ()
 

@@ -55,7 +55,9 @@ TURN = "a value that is new each time"
 WRITERS, COMMITS = 8, 6
 LOCKED = 75
 """The exit code of a command that waited in vain for the lock; a busy machine can bring that about."""
-ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+ENVIRONMENT = {
+    key: value for key, value in os.environ.items() if not key.startswith(("PYTHONDONTWRITEBYTECODE", "GIT_"))
+}
 
 Budget = Mapping[str, float]
 """How many there may be of each floor. "s" are seconds."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -238,8 +238,12 @@ def local_variables() -> frozenset[str]:
 
     Git is asked only when there is any variable of its own at all.
     """
-    if not any(name.startswith("GIT_") for name in os.environ):
-        return frozenset()
+    return _ask_local_variables() if any(name.startswith("GIT_") for name in os.environ) else frozenset()
+
+
+@cache
+def _ask_local_variables() -> frozenset[str]:
+    """Git's answer, which stays the same while we live."""
     import subprocess
 
     done = subprocess.run(["git", "rev-parse", "--local-env-vars"], capture_output=True, text=True, check=False)

@@ -99,12 +99,16 @@ def call(arguments: Sequence[str]) -> int:
 
 def _lies_outside(error: OSError) -> bool:
     """Whether the system refused something for reasons of its own: no bug, whichever call met with it."""
+    return error.errno in SURROUNDINGS or _has_no_temporary_folder(error)
+
+
+def _has_no_temporary_folder(error: OSError) -> bool:
     # What `tempfile` says when it may write nowhere has no code of its own.
-    return error.errno in SURROUNDINGS or "usable temporary directory" in str(error.strerror)
+    return "usable temporary directory" in str(error.strerror)
 
 
 def _refused(error: OSError) -> DagtasksError:
     from dagtasks.store.files import WriteError
 
-    where = error.filename or "the answer"
+    where = "a temporary file" if _has_no_temporary_folder(error) else error.filename or "the answer"
     return WriteError(f"cannot read or write {where}: {error.strerror}", hint="when the cause is gone, do it again")

@@ -94,12 +94,12 @@ class Git:
         import subprocess
         from tempfile import TemporaryFile, gettempdir
 
-        from dagtasks.store.files import writing
+        from dagtasks.store.files import append, writing
 
         # Git takes the names from a file and not from us: nobody has to write and read at the same time.
-        with TemporaryFile() as given, TemporaryFile() as errors:
+        with TemporaryFile(buffering=0) as given, TemporaryFile() as errors:
             with writing(Path(gettempdir())):
-                given.write("".join(f"{name}\n" for name in names).encode())
+                append(given, "".join(f"{name}\n" for name in names).encode())
                 given.seek(0)
             with subprocess.Popen(
                 self._command([*READ_ONLY, "cat-file", "--batch", "--buffer"]),

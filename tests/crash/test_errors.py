@@ -95,7 +95,7 @@ def check_message(found: Interfered, how: str) -> None:
     assert outcome.code >= 0
     assert "Traceback" not in outcome.err
     assert "a bug in dagtasks" not in outcome.err
-    if outcome.code:
+    if outcome.code and "cannot read or write a temporary file: No usable" not in outcome.err:
         # What git says of its own files is git's to word.
         where = str(found.root) if found.call.path.startswith(str(found.root)) else gettempdir()
         words = ["git "] if found.call.process else [where, CAUSES[how.removesuffix(LASTING)]]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dagtasks.errors import Conflict, LockTimeout
-from dagtasks.store.files import LOCK_HELD, WriteError, hold_lock, remove_file, write_file
+from dagtasks.store.files import LOCK_HELD, Changed, WriteError, digest_of, hold_lock, remove_file, write_file
 
 
 def test_write_makes_folders_and_leaves_no_temp_file(tmp_path: Path) -> None:
@@ -42,6 +42,29 @@ def test_a_write_that_fails_leaves_the_old_file_and_names_it(tmp_path: Path) -> 
     with pytest.raises(WriteError, match=r"cannot write .*file/below"):
         write_file(tmp_path / "file/below", b"y")
     assert (tmp_path / "file").read_text() == "x"
+
+
+@pytest.mark.parametrize("theirs", ["theirs", None])
+def test_what_somebody_changed_since_it_was_read_stays(theirs: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("read")
+    base = digest_of(path)
+    path.unlink()
+    if theirs:
+        path.write_text(theirs)
+    with pytest.raises(Changed, match="changed by somebody else"):
+        write_file(path, b"ours", base=base)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ([theirs] if theirs else [])
+
+
+def test_a_file_that_must_not_be_there_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    write_file(path, b"ours", base="")
+    with pytest.raises(Changed):
+        write_file(path, b"again", base="")
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["ours"]
+    write_file(path, b"again", base=digest_of(path))
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["again"]
 
 
 def test_remove_takes_an_empty_folder_along(tmp_path: Path) -> None:

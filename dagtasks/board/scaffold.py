@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from dagtasks.store.files import write_file
@@ -78,7 +79,7 @@ def write_board_files(root: Path, name: str | None = None) -> list[Path]:
 
     `name` is the site's name, by default that of the folder.
     """
-    title = name or root.resolve().name
+    title = os.fsencode(name or root.resolve().name).decode(errors="replace")
     heading = title.replace("<", "&lt;")
     texts = dict(zip(BOARD_FILES, (_CONFIG.format(name=json.dumps(title)), _INDEX.format(name=heading)), strict=True))
     missing = {root / path: text for path, text in texts.items() if not (root / path).exists()}

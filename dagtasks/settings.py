@@ -365,12 +365,17 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
 
 def is_known_variable(name: str) -> bool:
     """Whether a variable that begins with `DAGTASKS_` is one of ours; other variables are none of our business."""
-    known = name.startswith(SECRET_VARIABLE) or any(setting.env == name for setting in SETTINGS)
+    known = _is_secret(name) or any(setting.env == name for setting in SETTINGS)
     return known or not name.startswith("DAGTASKS_")
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, object]:
     """The settings that the environment's `DAGTASKS_*` variables give; of a secret only in which variable it is."""
     values: dict[str, object] = {s.name: environment[s.env] for s in SETTINGS if s.env and environment.get(s.env)}
-    given = {name.removeprefix(SECRET_VARIABLE): name for name, value in environment.items() if value}
-    return values | {f"{SECRETS}{name}": {"env": whole} for name, whole in given.items() if name and name != whole}
+    given = [name for name, value in environment.items() if value and _is_secret(name)]
+    return values | {f"{SECRETS}{name.removeprefix(SECRET_VARIABLE)}": {"env": name} for name in given}
+
+
+def _is_secret(variable: str) -> bool:
+    """Whether the variable is a secret: what follows the prefix is a name that one can have."""
+    return re.fullmatch(f"{SECRET_VARIABLE}[A-Za-z_][A-Za-z0-9_]*", variable) is not None

@@ -269,7 +269,11 @@ def _git_dir(pointer: Path) -> Path | None:
     if not pointer.is_file():
         return None
     text = _read_pointer(pointer)
-    return (pointer.parent / text.removeprefix("gitdir:").strip()).resolve() if text.startswith("gitdir:") else None
+    if not text.startswith("gitdir:"):
+        return None
+    # Where there is no repository we must not begin to keep something.
+    found = os.path.realpath(pointer.parent / text.removeprefix("gitdir:").strip())
+    return Path(found) if os.path.exists(f"{found}/HEAD") else None  # noqa: PTH110 - no error for any name
 
 
 def _read_pointer(file: Path) -> str:

@@ -121,10 +121,10 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", CASES)
 def test_content(name: str, kept: Path, server: Server) -> None:
     content, code, place = CASES[name]
-    (kept / BAD).write_bytes(content)
-    found = server.run(kept, "validate", "--json")
+    with put(kept, BAD, lambda file: file.write_bytes(content)):
+        found = server.run(kept, "validate", "--json")
+        listed = server.run(kept, "task", "list", "--json")
     problems = [problem for problem in found.json["data"] if problem["path"] == BAD]
-    listed = server.run(kept, "task", "list", "--json")
     assert {"web-000001", "web-000002"} <= {task["id"] for task in listed.json["data"]}
     assert len(problems) <= 100
     if code is None:

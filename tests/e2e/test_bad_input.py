@@ -83,7 +83,10 @@ BROKEN = {
         "metadata: {name: t}\nsteps: !!python/object/apply:os.system [true]\n",
         "tags (`!!python/object/apply:os.system`) are not allowed (delete the tag)",
     ),
-    "nested without end": ("metadata: {name: t}\nsteps: " + "[" * 9000 + "]" * 9000 + "\n", "maximum nesting depth"),
+    "nested without end": (
+        "metadata: {name: t}\nsteps: " + "[" * 9000 + "]" * 9000 + "\n",
+        "the file is nested far deeper than 32 levels (flatten it)",
+    ),
     "a file of two megabytes": ("metadata: {name: t}\n# " + "x" * (2 << 20), "the file is larger than 1 MiB"),
     "no UTF-8": (b"metadata: {name: t, description: \xff}\n", "byte 0xFF is not UTF-8 (save the file as UTF-8)"),
     "NUL": ("metadata: {name: t}\0\n", "NUL (U+0000) is not allowed (delete it)"),

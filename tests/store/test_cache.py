@@ -110,12 +110,12 @@ def rename_over(place: Place, number: int, content: int) -> None:
 def swap(place: Place, number: int, other: int) -> None:
     one, two = place.task(number), place.task(other % len(IDS))
     if one != two and one.exists() and two.exists():
-        times = one.stat(), two.stat()
+        times = one.lstat(), two.lstat()
         one.rename(place.root / "temp")
         two.rename(one)
         (place.root / "temp").rename(two)
         for path, found in zip((one, two), times, strict=True):
-            os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+            os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns), follow_symlinks=False)
 
 
 def link_to(place: Place, number: int, other: int) -> None:

@@ -18,6 +18,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,7 +108,10 @@ class Interference:
 
 
 def trace(run: Callable[[], object], counts: Callable[[Call], bool], interference: Interference) -> Traced:
-    """Carry out `run` in a new process and interfere at one of the calls that `counts` is true for."""
+    """Carry out `run` in a new process and interfere at one of the calls that `counts` is true for.
+
+    The caller must have no other children: these are waited for, too.
+    """
     receiver, sender = os.pipe()
     child = os.fork()
     if child == 0:
@@ -283,14 +287,31 @@ def _program() -> Iterator[bytes]:
     yield line(0x06, 0x7FFF0000)
 
 
+@cache
 def reason_why_not() -> str:
     """Why processes cannot be traced here; "" when they can."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         return "calls are traced on Linux with x86-64 only"
+    # In a process of its own: a tracer waits for all children that it has, and we may have others.
+    receiver, sender = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(sender, _try_to_trace().encode())
+        os._exit(0)
+    os.close(sender)
+    with os.fdopen(receiver) as file:
+        reason = file.read()
+    os.waitpid(child, 0)
+    return reason
+
+
+def _try_to_trace() -> str:
+    def run() -> None:
+        os.open("/dev/null", os.O_CREAT | os.O_WRONLY)
+        os._exit(7)
+
     try:
-        traced = trace(
-            lambda: (os.open("/dev/null", os.O_CREAT | os.O_WRONLY), os._exit(7)), lambda _: True, Interference()
-        )
+        traced = trace(run, lambda _: True, Interference())
     except OSError as error:
         return f"processes cannot be traced here: {error}"
     if os.waitstatus_to_exitcode(traced.status) != 7 or [call.name for call in traced.calls] != ["openat"]:

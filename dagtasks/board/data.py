@@ -43,7 +43,7 @@ class BoardData:
 
     index: Index
     read_task: Callable[[str], Task]
-    stamp: Callable[[str], bytes] = lambda _: b""
+    stamp: Callable[[str], str] = lambda _: ""
     templates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     runs: Sequence[RunRecord] = ()
     comments: Mapping[str, Sequence[Comment]] = field(default_factory=dict)

@@ -8,13 +8,13 @@ it is hidden from screen readers, and the keyboard does not stop in it.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup
 
 from dagtasks.board.printable import clip
+from dagtasks.planning.graph import find_groups, order, reverse
 
 BOX, ROW = (184, 26), 36
 """Width and height of a box; the distance from one to the next below it."""
@@ -50,63 +50,36 @@ def lay_out(ids: Sequence[str], edges: Iterable[Edge]) -> Layout:
     after: dict[str, list[str]] = {name: [] for name in ids}
     for first, then in dict.fromkeys(edges):
         after[first].append(then)
-    order, circles = _find_circles(after)
+    circles = {name: number for number, group in enumerate(find_groups(after)) for name in group}
     circular = frozenset((u, v) for u, nexts in after.items() for v in nexts if circles[u] == circles[v])
-    position = {name: at for at, name in enumerate(order)}
-    forward = {u: [v for v in nexts if position[u] < position[v]] for u, nexts in after.items()}
-    layer = dict.fromkeys(ids, 0)
-    for name in order:
-        for then in forward[name]:
-            layer[then] = max(layer[then], layer[name] + 1)
+    # Within a circle only edges that lead on in the order of the ids count, so none is left of the whole.
+    position = {name: at for at, name in enumerate(ids)}
+    forward = {
+        u: [v for v in nexts if (u, v) not in circular or position[u] < position[v]] for u, nexts in after.items()
+    }
+    return Layout(_untangle(_find_layers(forward), forward), circular)
+
+
+def _find_layers(after: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Each node as far to the right as the longest path to it is. There are no circles."""
+    before = reverse(after)
+    layer: dict[str, int] = {}
+    for name in order(before)[0]:
+        layer[name] = max((layer[need] + 1 for need in before[name]), default=0)
     layers: list[list[str]] = [[] for _ in range(max(layer.values(), default=-1) + 1)]
-    for name in ids:
+    for name in after:
         layers[layer[name]].append(name)
-    return Layout(_untangle(layers, forward), circular)
-
-
-def _find_circles(after: Mapping[str, Sequence[str]]) -> tuple[list[str], dict[str, int]]:
-    """The nodes so that, but for circles, each comes before what follows it; and which circle each is in (Tarjan)."""
-    number: dict[str, int] = {}
-    low: dict[str, int] = {}
-    circle: dict[str, int] = {}
-    stack: list[str] = []
-    finished: list[str] = []
-    for start in after:
-        path = [(start, iter(after[start]))] if start not in number else []
-        while path:
-            name, nexts = path[-1]
-            if name not in number:
-                number[name] = low[name] = len(number)
-                stack.append(name)
-            for then in nexts:
-                if then not in number:
-                    path.append((then, iter(after[then])))
-                    break
-                if then not in circle:
-                    low[name] = min(low[name], number[then])
-            else:
-                path.pop()
-                finished.append(name)
-                if path:
-                    low[path[-1][0]] = min(low[path[-1][0]], low[name])
-                if low[name] == number[name]:
-                    members = stack[stack.index(name) :]
-                    circle |= dict.fromkeys(members, number[name])
-                    del stack[-len(members) :]
-    return finished[::-1], circle
+    return layers
 
 
 def _untangle(layers: list[list[str]], after: Mapping[str, Sequence[str]]) -> list[list[str]]:
     """The layers, each in the order of where the neighbours of its nodes are."""
-    before: dict[str, list[str]] = defaultdict(list)
-    for name, nexts in after.items():
-        for then in nexts:
-            before[then].append(name)
+    before = reverse(after)
     for sweep in range(SWEEPS):
-        neighbours = before if sweep % 2 == 0 else after
+        neighbours: Mapping[str, Sequence[str]] = before if sweep % 2 == 0 else after
         places = {name: _place(at, len(layer)) for layer in layers for at, name in enumerate(layer)}
         for layer in layers if sweep % 2 == 0 else reversed(layers):
-            means = {name: _mean([places[other] for other in neighbours.get(name, ())], places[name]) for name in layer}
+            means = {name: _mean([places[other] for other in neighbours[name]], places[name]) for name in layer}
             layer.sort(key=means.__getitem__)
             places |= {name: _place(at, len(layer)) for at, name in enumerate(layer)}
     return layers

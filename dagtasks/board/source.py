@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from hashlib import blake2b
-from pathlib import Path
 
 from dagtasks.board.data import BoardData, Change, Comment
 from dagtasks.planning.index import Index
 from dagtasks.store.comments import read_threads
+from dagtasks.store.files import digest_of
 from dagtasks.store.history import History
 from dagtasks.store.layout import comments_folder
 from dagtasks.store.project import Project
@@ -22,7 +21,7 @@ def load_board(project: Project) -> BoardData:
     return BoardData(
         index=index,
         read_task=lambda task_id: project.read_task(index.tasks[task_id].path),
-        stamp=lambda task_id: _digest(project.root / index.tasks[task_id].path),
+        stamp=lambda task_id: digest_of(project.root / index.tasks[task_id].path),
         templates={row.name: project.read_template(row.path) for row in index.templates.values()},
         runs=project.runs.newest() if project.git else (),
         comments=_read_comments(project, index),
@@ -39,10 +38,6 @@ def _read_comments(project: Project, index: Index) -> dict[str, list[Comment]]:
     return {
         name: [Comment(one.author, one.date, one.text) for one in thread.comments] for name, thread in found if thread
     }
-
-
-def _digest(path: Path) -> bytes:
-    return blake2b(path.read_bytes(), digest_size=16).digest() if path.is_file() else b""
 
 
 def _changes(past: History) -> list[Change]:

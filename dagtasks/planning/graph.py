@@ -45,15 +45,16 @@ def find_cycles(graph: Graph) -> list[list[str]]:
     inside = set(left)
     edges = {node: [need for need in graph[node] if need in inside] for node in left}
     found = []
-    for group in _groups(edges):
+    for group in find_groups(edges):
         start = min(group)
         if len(group) > 1 or start in edges[start]:
             found.append(_shortest_cycle(edges, start, set(group)))
     return sorted(found)
 
 
-def _groups(edges: Mapping[str, list[str]]) -> list[list[str]]:
-    """Strongly connected components (Kosaraju): walk backwards in the order in which a forward walk ends."""
+def find_groups(edges: Mapping[str, list[str]]) -> list[list[str]]:
+    """The nodes in groups that reach one another; one that stands in no cycle is a group alone. Edges lead to nodes."""
+    # Kosaraju: walk backwards in the order in which a forward walk ends.
     back = reverse(edges)
     seen = set[str]()
     ended = [node for start in edges for node in _walk(edges, start, seen)]

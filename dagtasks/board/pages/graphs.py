@@ -44,14 +44,14 @@ class Group(NamedTuple):
     phase: str | None
 
 
-class Around(NamedTuple):
-    """The neighbourhood of the first of its nodes."""
+class Picture(NamedTuple):
+    """What a graph is drawn of."""
 
     nodes: list[Node]
     edges: list[Edge]
 
 
-def find_around(view: Overview, task: TaskSummary) -> Around:
+def find_around(view: Overview, task: TaskSummary) -> Picture:
     """The task, what it depends on and what depends on it, over at most `DEPTH` edges, the nearest first."""
     tasks, dependents = view.data.index.tasks, view.data.index.dependents
     near = {task.id: None}
@@ -61,12 +61,12 @@ def find_around(view: Overview, task: TaskSummary) -> Around:
         after = [other for name in after for other in dependents.get(name, ())]
         near |= dict.fromkeys([*before, *after][: AROUND - len(near) + 1])
     found = [tasks[name] for name in near][:AROUND]
-    return Around([_node(each, "../", is_here=each is task) for each in found], _edges(found))
+    return Picture([_node(each, "../", is_here=each is task) for each in found], _edges(found))
 
 
-def draw_around(around: Around) -> Markup | None:
-    """The graph of a neighbourhood; None when there is nobody else."""
-    return draw_graph(around.nodes, dict.fromkeys(around.edges, 1)) if len(around.nodes) > 1 else None
+def draw(picture: Picture) -> Markup | None:
+    """The graph; None when there is nothing beside one node."""
+    return draw_graph(picture.nodes, dict.fromkeys(picture.edges, 1)) if len(picture.nodes) > 1 else None
 
 
 def _node(task: TaskSummary, root: str, *, is_here: bool = False) -> Node:
@@ -110,10 +110,12 @@ def _group(view: Overview, task: TaskSummary) -> Group:
 def _tasks_page(uri: str, title: str, tasks: Sequence[TaskSummary]) -> BoardPage:
     # Of too many the most urgent ones are drawn.
     drawn = _find_linked(tasks[:FULL])
-    return BoardPage(uri, title, "graph.html", partial(_tasks_facts, title, len(tasks), drawn, root_of(uri)))
+    picture = Picture([_node(task, root_of(uri)) for task in drawn], _edges(drawn))
+    facts = partial(_tasks_facts, title, len(tasks), drawn, picture)
+    return BoardPage(uri, title, "graph.html", facts, lambda: {"graph": draw(picture)})
 
 
-def _tasks_facts(title: str, total: int, drawn: Sequence[TaskSummary], root: str) -> Facts:
+def _tasks_facts(title: str, total: int, drawn: Sequence[TaskSummary], picture: Picture) -> Facts:
     known = {task.id: task for task in drawn}
     needs = [[known[name] for name in task.depends_on if name in known] for task in drawn]
     listed = [
@@ -121,8 +123,7 @@ def _tasks_facts(title: str, total: int, drawn: Sequence[TaskSummary], root: str
         for task, found in zip(drawn, needs, strict=True)
         if found
     ]
-    graph = draw_graph([_node(task, root) for task in drawn], dict.fromkeys(_edges(drawn), 1)) if drawn else None
-    return {"title": title, "total": total, "left_out": total - len(drawn), "graph": graph, "listed": listed}
+    return {"title": title, "total": total, "left_out": total - len(drawn), "picture": picture, "listed": listed}
 
 
 def _groups_facts(view: Overview, tasks: Sequence[TaskSummary], groups: Mapping[Group, Sequence[TaskSummary]]) -> Facts:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from dagtasks.board.overview import COLUMNS, Overview
-from dagtasks.board.pages.graphs import draw_around, find_around
+from dagtasks.board.pages.graphs import draw, find_around
 from dagtasks.board.pages.paging import PER_PAGE, count_pages, cut, turn
 from dagtasks.board.pages.past import make_past
 from dagtasks.board.pages.press import BoardPage, Facts, words
@@ -99,7 +99,7 @@ def _more_of_task(view: Overview, row: TaskSummary) -> Facts:
     task = view.data.read_task(row.id)
     return {
         "task": task,
-        "graph": draw_around(find_around(view, row)),
+        "graph": draw(find_around(view, row)),
         "workflows": [_flow(view, name, binding) for name, binding in list(task.workflows.items())[:FIELDS]],
         "metadata": list(task.metadata.items())[:FIELDS],
     }

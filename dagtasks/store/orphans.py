@@ -68,9 +68,9 @@ class GitNote:
     def _read(self) -> Started | None:
         try:
             data = json.loads(self._path.read_bytes())
-        except (FileNotFoundError, ValueError):
-            return None
-        return Started(data["token"], data["since"], data["blobs"])
+            return Started(data["token"], data["since"], data["blobs"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None  # a note that says nothing is none
 
     def clear(self, started: Started) -> bool:
         """Remove the locks that came after the note. False while any git works here: they could be its own."""

@@ -255,6 +255,13 @@ def test_locks_older_than_our_commit_are_not_ours(root: Path) -> None:
     assert (root / ".git/index.lock").exists()
 
 
+@pytest.mark.parametrize("note", ["", "{", "[]", "null", "3", '{"token": "0"}'])
+def test_a_note_that_says_nothing_is_none(note: str, root: Path) -> None:
+    write_files(root, {".git/dagtasks/commit.json": note})
+    enter(root)
+    assert clean(root) == ""
+
+
 @pytest.mark.parametrize("victim", ["git", "dagtasks"])
 def test_killed_while_git_commits(victim: str, root: Path, process: Callable[..., Result]) -> None:
     """A hook that kills makes the moment certain: the index is locked and the branch has not moved."""

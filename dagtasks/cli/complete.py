@@ -58,7 +58,9 @@ projects = _completer(lambda root, _: (path.parent.name for path in root.glob("t
 phases = _completer(
     lambda root, _: (f"{path.parent.parent.name}/{path.stem}" for path in root.glob("tasks/*/phases/*.yaml"))
 )
-templates = _completer(lambda root, _: (path.stem for path in root.glob("templates/**/*.yaml")))
+templates = _completer(
+    lambda root, _: (path.stem for path in root.glob("templates/**/*.yaml") if not path.stem.endswith(".test"))
+)
 statuses = _words(Status)
 priorities = _words(Priority)
 

@@ -15,6 +15,7 @@ FILES = {
     "tasks/web/web-000001.yaml": "name: [broken\n",
     "tasks/web/web-0000a2.yaml": "name: Two\n",
     "templates/greet.yaml": "metadata:\n",
+    "templates/greet.test.yaml": "cases: []\n",
 }
 
 

@@ -77,6 +77,7 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         self.is_fresh = False
         """Whether every page is made anew, whatever the last build noted."""
         self._noted: object = {}
+        self._aside: Path | None = None
         self._reuse: Reuse
 
     def on_startup(self, *, command: str, **_: object) -> None:
@@ -112,7 +113,7 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         """MkDocs empties its folder next: bring the old pages, which may be as new, out of its way."""
         old = self.old_site
         if old is None:
-            old = Path(config.site_dir, ASIDE)
+            old = self._aside = Path(config.site_dir, ASIDE)
             _move_aside(Path(config.site_dir), old)
         # A preview builds into a new folder each time it is started.
         known = self._noted if self._is_preview else self._project.recall(_notes_name(self.old_site or old.parent))
@@ -123,7 +124,8 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         if not self._is_preview:
             site = self.old_site or Path(config.site_dir).absolute()
             self._project.remember(_notes_name(site), self._noted)
-        shutil.rmtree(Path(config.site_dir, ASIDE), ignore_errors=True)
+        if self._aside:
+            shutil.rmtree(self._aside, ignore_errors=True)
 
     def _fix_date(self, as_of: str | None) -> None:
         """MkDocs writes today's date into the sitemap unless the environment names a time: the commit's."""
@@ -241,7 +243,9 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         self._forget_date()
 
     def on_build_error(self, **_: object) -> None:
-        """Leave the environment as it was."""
+        """Leave no old pages behind, and the environment as it was."""
+        if self._aside:
+            shutil.rmtree(self._aside, ignore_errors=True)
         self._forget_date()
 
     def on_serve(self, server: LiveReloadServer, **_: object) -> LiveReloadServer:

@@ -167,6 +167,15 @@ def edit(root: Path, dice: random.Random, number: int) -> None:
         write_files(root, {"templates/fresh.yaml": f"metadata: {{name: fresh, description: T {number}}}\n"})
 
 
+def test_a_build_of_plain_mkdocs_that_fails_leaves_no_old_pages(root: Path) -> None:
+    build_site(root)
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    (root / "site_src/board.md").write_text("mine\n")
+    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "-q"], cwd=root, env=environment, check=False)
+    assert done.returncode
+    assert not (root / "site/.dagtasks").exists()
+
+
 def test_plain_mkdocs_takes_pages_from_the_folder_that_it_overwrites(root: Path) -> None:
     def build() -> dict[str, tuple[int, bytes]]:
         environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}

@@ -211,6 +211,23 @@ def _run(zygote: Zygote, source: Path, case: Case, root: Path, interference: Int
     return Interfered(root, interference.at, call, outcome)
 
 
+class Expected(NamedTuple):
+    """A repository in which a command is to run, and the texts of its files before and after that."""
+
+    source: Path
+    before: dict[str, str]
+    after: dict[str, str]
+    changed: set[str]
+
+
+def expect(zygote: Zygote, case: Case, folder: Path) -> Expected:
+    """What the command does when nothing goes wrong."""
+    source = prepare(zygote, folder / "source", case)
+    before, after = files_of(source), state_after(zygote, source, case.words, folder)
+    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    return Expected(source, before, after, changed)
+
+
 def state_after(zygote: Zygote, source: Path, words: Sequence[str], folder: Path) -> dict[str, str]:
     """What the files are when nothing goes wrong."""
     root = folder / "after"

@@ -21,10 +21,10 @@ from tests.crash.scene import (
     check_git,
     check_next_command,
     check_reading,
+    expect,
     files_of,
     make_repository,
     prepare,
-    state_after,
 )
 from tests.crash.zygote import Outcome, Zygote
 
@@ -96,9 +96,7 @@ def check_message(outcome: Outcome, cause: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_a_full_disk(name: str, zygote: Zygote, folder: Path, disk: Path, tell: Tell) -> None:
     case = CASES[name]
-    source = prepare(zygote, folder / "source", case)
-    before, after = files_of(source), state_after(zygote, source, case.words, folder)
-    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    source, before, after, changed = expect(zygote, case, folder)
     tried = 0
     for pages in PAGES:
         root = disk / "repository"

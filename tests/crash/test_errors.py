@@ -20,10 +20,10 @@ from tests.crash.scene import (
     check_git,
     check_next_command,
     check_reading,
+    expect,
     files_of,
     interfere_everywhere,
     make_repository,
-    prepare,
     state_after,
 )
 from tests.crash.zygote import Zygote
@@ -58,9 +58,7 @@ def fail_everywhere(zygote: Zygote, source: Path, case: Case, how: str, folder: 
 @pytest.mark.parametrize("name", CASES)
 def test_commands_that_change_files(name: str, how: str, zygote: Zygote, folder: Path, tell: Tell) -> None:
     case = CASES[name]
-    source = prepare(zygote, folder / "source", case)
-    before, after = files_of(source), state_after(zygote, source, case.words, folder)
-    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    source, before, after, changed = expect(zygote, case, folder)
 
     def check(found: Interfered) -> None:
         outcome, now = found.outcome, files_of(found.root)

@@ -21,9 +21,6 @@ from tests.conftest import Result, git, write_files
 
 Process = Callable[..., Result]
 
-ENGINE_HOST = os.environ.get("DAGTASKS_TEST_ENGINE_HOST")
-REAL = pytest.mark.skipif(not ENGINE_HOST, reason="DAGTASKS_TEST_ENGINE_HOST names no Dagger engine")
-
 TEMPLATE = """\
 metadata: {name: sing}
 secrets: [CANARY]
@@ -104,14 +101,6 @@ def port() -> Iterator[int]:
     server.shutdown()
     thread.join()
     server.server_close()
-
-
-@pytest.fixture(params=["local", pytest.param("dagger", marks=(pytest.mark.engine, REAL))])
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("DAGTASKS_ENGINE", request.param)
-    if ENGINE_HOST:
-        monkeypatch.setenv("DAGTASKS_ENGINE_HOST", ENGINE_HOST)
-    return str(request.param)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,9 +15,6 @@ import pytest
 from tests.conftest import MakeProject, Result
 
 Cli = Callable[..., Result]
-
-ENGINE_HOST = os.environ.get("DAGTASKS_TEST_ENGINE_HOST")
-REAL = pytest.mark.skipif(not ENGINE_HOST, reason="DAGTASKS_TEST_ENGINE_HOST names no Dagger engine")
 
 TEMPLATE = """\
 metadata: {{name: hide}}
@@ -36,14 +32,6 @@ finally:
   - name: tidy
     container: {{image: "alpine:latest", command: [sh, -c, "echo tidied; {tidy}"]}}
 """
-
-
-@pytest.fixture(params=["local", pytest.param("dagger", marks=(pytest.mark.engine, REAL))])
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("DAGTASKS_ENGINE", request.param)
-    if ENGINE_HOST:
-        monkeypatch.setenv("DAGTASKS_ENGINE_HOST", ENGINE_HOST)
-    return str(request.param)
 
 
 def alive(*words: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +11,6 @@ from tests.conftest import MakeProject, Result, git, write_files
 
 Cli = Callable[..., Result]
 
-ENGINE_HOST = os.environ.get("DAGTASKS_TEST_ENGINE_HOST")
-REAL = pytest.mark.skipif(not ENGINE_HOST, reason="DAGTASKS_TEST_ENGINE_HOST names no Dagger engine")
 SECRET = "correct-horse-battery"
 
 TEMPLATE = """\
@@ -43,17 +40,9 @@ outputs:
 """
 
 
-@pytest.fixture(params=["local", pytest.param("dagger", marks=(pytest.mark.engine, REAL))])
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("DAGTASKS_ENGINE", request.param)
-    monkeypatch.setenv("DAGTASKS_SECRET_TOKEN", SECRET)
-    if ENGINE_HOST:
-        monkeypatch.setenv("DAGTASKS_ENGINE_HOST", ENGINE_HOST)
-    return str(request.param)
-
-
 @pytest.fixture
-def root(project: MakeProject) -> Path:
+def root(project: MakeProject, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DAGTASKS_SECRET_TOKEN", SECRET)
     return project({"templates/files.yaml": TEMPLATE, "src/a.txt": "hello\n"}).root
 
 

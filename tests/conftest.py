@@ -14,9 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from dagtasks import cli as main
 from dagtasks.store.project import Project
+
+# The same cases in every run, so that a change fails for what it did. Others: pytest --hypothesis-profile=default
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 
 BASIC_TEMPLATE = (Path(__file__).parents[1] / "dagtasks/service/starter/templates/basic_task.yaml").read_text()
 

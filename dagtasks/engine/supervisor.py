@@ -27,7 +27,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from types import FrameType
     from typing import Any
 
@@ -264,10 +264,25 @@ def stop_all() -> set[int]:
     """Stop all below this process; one that goes on could start another that is overlooked."""
     stopped: set[int] = set()
     while fresh := set(descendants(os.getpid())) - stopped:
-        for pid in fresh:
-            send(pid, signal.SIGSTOP)
+        await_stopped([pid for pid in fresh if send(pid, signal.SIGSTOP)])
         stopped |= fresh
     return stopped
+
+
+def await_stopped(pids: Collection[int]) -> None:
+    """Wait until none of them goes on: one that is in the middle of a fork ends it first, and the child runs."""
+    deadline = time.monotonic() + GIVE_UP
+    while any(map(is_running, pids)) and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a thread of the process runs or could at once; one that waits for its vfork child (D) could not."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - pathlib is dear here
+    except OSError:
+        return False
+    return any(read_stat(f"/proc/{pid}/task/{thread}")[0] in ("R", "S") for thread in threads)
 
 
 def ended_children() -> Iterator[tuple[int, int]]:
@@ -326,12 +341,13 @@ def read_stat(path: str) -> tuple[str, str]:
         return "X", "0"
 
 
-def send(pid: int, number: signal.Signals) -> None:
-    """Send a signal to a process that may be gone or another user's."""
+def send(pid: int, number: signal.Signals) -> bool:
+    """Send a signal to a process; False when it is gone or another user's."""
     try:
         os.kill(pid, number)
     except (ProcessLookupError, PermissionError):
-        return
+        return False
+    return True
 
 
 def exit_code(status: int) -> int:

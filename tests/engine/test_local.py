@@ -143,23 +143,32 @@ def test_a_step_may_clean_up_before_it_is_killed() -> None:
     assert time.monotonic() - begun < 3
 
 
-def test_a_step_that_is_just_starting_ends_as_fast() -> None:
-    """A shell that dies of SIGTERM while it forks must not leave a child that never got the signal."""
+def longest_end(argv: tuple[str, ...], *, rounds: int, pause: float, grace: float) -> float:
+    """Seconds that it took at most to end the step when it is cancelled in each round a `pause` later."""
 
     async def once() -> float:
         slowest = 0.0
-        async with LocalExecutor(SETTINGS, grace=5) as executor:
-            for number in range(40):
-                wanted = request("sh", "-ec", "echo begun; sleep 60")
-                step = asyncio.create_task(executor.execute(wanted, lambda stream, data: None))
-                await asyncio.sleep(number * 0.0002)
+        async with LocalExecutor(SETTINGS, grace=grace) as executor:
+            for number in range(rounds):
+                step = asyncio.create_task(executor.execute(request(*argv), lambda stream, data: None))
+                await asyncio.sleep(number * pause)
                 begun = time.monotonic()
                 step.cancel()
                 await asyncio.wait([step])
                 slowest = max(slowest, time.monotonic() - begun)
         return slowest
 
-    assert asyncio.run(once()) < 4
+    return asyncio.run(once())
+
+
+def test_a_step_that_is_just_starting_ends_as_fast() -> None:
+    """A shell that dies of SIGTERM while it forks must not leave a child that never got the signal."""
+    assert longest_end(("sh", "-ec", "echo begun; sleep 60"), rounds=40, pause=0.0002, grace=20) < 15
+
+
+def test_a_step_that_forks_all_the_time_ends_as_fast() -> None:
+    """The child of a fork that was under way when the signals went out gets them as well."""
+    assert longest_end(("sh", "-c", "while :; do sleep 60 & done"), rounds=25, pause=0.001, grace=20) < 15
 
 
 def test_a_step_whose_supervisor_is_killed_takes_no_other_with_it(token: str) -> None:

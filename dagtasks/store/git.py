@@ -123,17 +123,17 @@ class Git:
 
     def head(self) -> Head:
         """The commit and branch that are checked out."""
-        return Head(
-            commit=self.find_commit("HEAD"),
-            branch=self.find("symbolic-ref", "--quiet", "--short", "HEAD"),
-        )
+        found = self.find("rev-parse", "--quiet", "HEAD^{commit}", "--symbolic-full-name", "HEAD")
+        commit, _, name = (found or "").partition("\n")
+        name = name or self.find("symbolic-ref", "--quiet", "HEAD") or "HEAD"
+        return Head(commit or None, None if name == "HEAD" else name.removeprefix("refs/heads/"))
 
     def changed_paths(self, *paths: str) -> list[str]:
         """The paths, relative to the root, that differ from HEAD in the index or the work tree, new ones too."""
         text = self.read(
             "status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--", *(paths or (".",))
         )
-        prefix = self.read("rev-parse", "--show-prefix")
+        prefix = self.read("rev-parse", "--show-prefix") if text else ""
         return sorted(entry[3:].removeprefix(prefix) for entry in text.split("\0") if entry)
 
     def content_id(self, without: str) -> str:
@@ -164,7 +164,15 @@ class Git:
 
     def blob_id(self, content: bytes) -> str:
         """Git's id of the bytes, without storing them."""
-        return self.read("hash-object", "-t", "blob", "--stdin", given=content)
+        return blob_id(content, self._object_format)
+
+    @cached_property
+    def _object_format(self) -> str:
+        """The name of the digest that ids are made with; Git reads it from this one file, too, without includes."""
+        import re
+
+        config = (self.common_dir / "config").read_text("utf-8", "replace")
+        return "sha256" if re.search(r"^\s*objectformat\s*=\s*sha256\s*$", config, re.I | re.M) else "sha1"
 
     def tracks(self, path: str) -> bool:
         """Whether Git tracks the path."""
@@ -197,6 +205,13 @@ class Git:
             )
         except OSError as error:
             raise GitError(f"git cannot be started: {error.strerror}", hint="see: dagtasks doctor") from error
+
+
+def blob_id(content: bytes, digest: str = "sha1") -> str:
+    """The id that Git gives the bytes in a repository of that kind."""
+    from hashlib import new
+
+    return new(digest, b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _text(done: subprocess.CompletedProcess[bytes]) -> str:

@@ -21,7 +21,7 @@ from dagtasks.errors import (
 )
 from dagtasks.model.names import choose_from, did_you_mean
 from dagtasks.store.files import hold_lock, is_readable_by_all, read_file
-from dagtasks.store.git import Git, find_git
+from dagtasks.store.git import Git, blob_id, find_git
 from dagtasks.store.layout import DEFAULT_SETTINGS, ENGINE_SETTINGS, ENV_FILE, TASKS
 
 if TYPE_CHECKING:
@@ -65,11 +65,7 @@ class Project:
 
     def blob_id(self, content: bytes) -> str:
         """Git's id of the bytes; outside of Git the one that a repository of its default kind would give."""
-        from hashlib import sha1
-
-        if self.git:
-            return self.git.blob_id(content)
-        return sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+        return self.git.blob_id(content) if self.git else blob_id(content)
 
     @property
     def runs(self) -> RunStore:

@@ -75,7 +75,28 @@ def test_head_before_the_first_commit(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     found = find_git(tmp_path)
     assert found is not None
-    assert found.head() == (None, "main") or (found.head().commit, found.head().branch) == (None, "main")
+    assert found.head() == (None, "main")
+
+
+@pytest.mark.parametrize("name", ["main", "a/b", "HEAD", "refs/heads/x", "é", "same"])
+def test_head_on_a_branch_and_detached(project: MakeProject, name: str) -> None:
+    repository = project()
+    git(repository.root, "tag", "same")
+    git(repository.root, "update-ref", f"refs/heads/{name}", "HEAD")
+    git(repository.root, "symbolic-ref", "HEAD", f"refs/heads/{name}")
+    sha = git(repository.root, "rev-parse", "HEAD^{commit}")
+    assert repository.get_git().head() == (sha, name)
+    git(repository.root, "checkout", "-q", "--detach")
+    assert repository.get_git().head() == (sha, None)
+
+
+@pytest.mark.parametrize("kind", ["sha1", "sha256"])
+def test_ids_of_bytes_are_those_of_git(tmp_path: Path, kind: str) -> None:
+    git(tmp_path, "init", "-q", f"--object-format={kind}")
+    (tmp_path / "file").write_bytes(b"a\0\r\n")
+    found = find_git(tmp_path)
+    assert found is not None
+    assert found.blob_id(b"a\0\r\n") == git(tmp_path, "hash-object", "file")
 
 
 def test_errors_name_the_command_and_what_it_printed(project: MakeProject) -> None:

@@ -244,6 +244,7 @@ class StepRun:
         run = {**self.around.scope["run"], "attempt": attempt}  # type: ignore[dict-item]
         around = self.around._replace(scope={**self.around.scope, "run": run})
         try:
+            self.tools.secrecy.learn(rules.derived_secrets(self.step, self.run.plan, around))
             request = rules.resolve(self.step, self.run.plan, around, attempt)
         except EvaluationError as error:
             raise StepError("expression", error.told + self.find_absent()) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -23,7 +23,7 @@ from dagtasks.language.expressions import parse_condition, parse_expression, par
 from dagtasks.language.functions import EvaluationError
 from dagtasks.language.kinds import describe, kind_name
 from dagtasks.language.shell import is_raw, process_text
-from dagtasks.language.syntax import ExpressionError, find_calls, references
+from dagtasks.language.syntax import ExpressionError, Hole, find_calls, references
 from dagtasks.model.values import JSON
 from dagtasks.planning.plan import (
     STEP_FOLDER,
@@ -204,12 +204,40 @@ def _environment(env: Any, plan: Plan, around: Around) -> tuple[dict[str, str], 
     return {n: t for n, t in texts.items() if n not in secret}, {n: t for n, t in texts.items() if n in secret}
 
 
+def derived_secrets(step: PlanStep, plan: Plan, around: Around) -> list[JSON]:
+    """What the expressions of the step make of secrets. What its own text says, as one of two words, is none.
+
+    Raises `EvaluationError`.
+    """
+    holes = [(text.source, hole) for text in _deferred_in(step.inputs) for hole in _secret_holes(text, plan)]
+    values = ((source, evaluate(hole.expr, around.scope, around.functions)) for source, hole in holes)
+    return [value for source, value in values if not (isinstance(value, str) and value in source)]
+
+
+def _deferred_in(value: Input) -> Iterator[Deferred]:
+    match value:
+        case Deferred():
+            yield value
+        case Mapping():
+            for item in value.values():
+                yield from _deferred_in(item)
+        case tuple():
+            for item in value:
+                yield from _deferred_in(item)
+
+
 def _is_secret(value: Input, plan: Plan) -> bool:
     """Whether the value refers to a secret, or to a sensitive parameter or output (or to all, when any is)."""
-    if not isinstance(value, Deferred):
-        return False
-    paths = [path for hole in parse_scalar(value.source).holes for path, _ in references(hole.expr)]
-    return any(path[0] == "secrets" or _is_sensitive(path, plan) for path in paths)
+    return isinstance(value, Deferred) and bool(_secret_holes(value, plan))
+
+
+def _secret_holes(text: Deferred, plan: Plan) -> list[Hole]:
+    """The expressions of the text that refer to something secret."""
+    return [
+        hole
+        for hole in parse_scalar(text.source).holes
+        if any(path[0] == "secrets" or _is_sensitive(path, plan) for path, _ in references(hole.expr))
+    ]
 
 
 def _is_sensitive(path: tuple[str, ...], plan: Plan) -> bool:

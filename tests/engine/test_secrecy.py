@@ -82,6 +82,27 @@ def test_what_a_process_prints(local: Engine, tmp_path: Path, stream: str, size:
     assert run.finds == []
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        "upper(secrets.TOKEN)",
+        "sha256(secrets.TOKEN)",
+        "replace(secrets.TOKEN, 'a', 'bb')",
+        "split(secrets.TOKEN, '-')[0]",
+    ],
+)
+def test_what_is_made_of_a_secret_is_secret(local: Engine, tmp_path: Path, made: str) -> None:
+    source = "import os; made = os.environ['MADE']; print('made', made, len(made))"
+    run = Run(local, tmp_path, python("a", source, MADE=f"Bearer ${{{made}}}"))
+    assert run.log("a").startswith("made Bearer *** ")
+    assert run.finds == []
+
+
+def test_a_word_of_the_template_is_no_secret_because_one_decides_about_it(local: Engine, tmp_path: Path) -> None:
+    step = python("a", "import os; print(os.environ['IS'])", IS="${case(secrets.TOKEN != '', 'present', 'absent')}")
+    assert Run(local, tmp_path, step).log("a") == "present"
+
+
 def test_what_a_failing_process_prints(local: Engine, tmp_path: Path) -> None:
     run = Run(local, tmp_path, python("a", PRINT, TO="stderr", SIZE="9", CODE="3"))
     assert run.ran.step("a").exit_code == 3

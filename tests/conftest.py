@@ -29,7 +29,11 @@ BASIC_TEMPLATE = (Path(__file__).parents[1] / "dagtasks/service/starter/template
 @pytest.fixture(autouse=True)
 def _isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No settings of the user's Git, home or environment reach a test."""
-    home = tmp_path_factory.mktemp("home")
+    isolate(monkeypatch, tmp_path_factory.mktemp("home"))
+
+
+def isolate(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """Give this process an environment that only `home` has a say in."""
     for name in [name for name in os.environ if name.startswith(("GIT_", "DAGTASKS_")) and "_TEST_" not in name]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))

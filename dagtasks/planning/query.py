@@ -21,6 +21,8 @@ Test = Callable[[TaskSummary], bool]
 
 STATES = ("ready", "waiting", "blocked", "overdue", "open", "invalid")
 KEYS = ("status", "priority", "project", "phase", "assignee", "label", "due", "is", "id", "metadata.<key>")
+LONGEST_VALUE = 200
+"""Characters of a value of metadata that can be asked for: the board carries these texts to the browser."""
 
 # Not compiled here: most lists have no query.
 _WORD = r'(?:[^\s"]|"(?:[^"\\]|\\.)*")+'
@@ -41,7 +43,7 @@ class Query(NamedTuple):
 
 def parse_query(text: str, index: Index, today: date) -> Query:
     """The query that the text says. Raises `InvalidInput` for what no task of the index could ever be."""
-    if text.count('"') % 2:
+    if '"' in text and '"' in re.sub(_WORD, "", text):
         raise InvalidInput(f"a quote is not closed in the query {text!r}")
     words = re.findall(_WORD, text) if text else []
     tests = [_parse_word(word, index, today) for word in words]
@@ -110,15 +112,25 @@ def _free_text(words: str) -> Test:
 
 def _metadata(key: str, values: list[str]) -> Test:
     path = key.split(".")
+    wanted = set(values)
 
     def test(task: TaskSummary) -> bool:
         found: object = task.metadata
         for part in path:
             found = found.get(part) if isinstance(found, dict) else None
-        items = found if isinstance(found, list) else [found]
-        return any(_as_text(item) in values for item in items if item is not None)
+        return not wanted.isdisjoint(metadata_texts(found))
 
     return test
+
+
+def metadata_texts(value: object) -> list[str]:
+    """The texts by which a query finds a value of metadata: its own, or those of its items.
+
+    Maps, lists in lists and texts of more than `LONGEST_VALUE` characters cannot be asked for.
+    """
+    items = value if isinstance(value, list) else [value]
+    texts = (_as_text(item) for item in items if not isinstance(item, dict | list | None))
+    return [text for text in texts if len(text) <= LONGEST_VALUE]
 
 
 def _as_text(value: object) -> str:

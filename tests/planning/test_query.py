@@ -16,7 +16,14 @@ TASKS = [
     TaskSummary("web-000002", "web", "p2", "Fix a bug", Status.BLOCKED, Priority.CRITICAL, labels=("bug",)),
     TaskSummary("web-000003", "web", "p3", "Wait", depends_on=("web-000001",), due="2026-11-22"),
     TaskSummary("ops-000004", "ops", "p4", "Done", Status.COMPLETED, due="2026-01-01", assignee="agent:x"),
-    TaskSummary("ops-000005", "ops", "p5", "Data", metadata={"team": "core", "n": 3, "tags": ["a b", "c"], "on": True}),
+    TaskSummary(
+        "ops-000005",
+        "ops",
+        "p5",
+        "Data",
+        labels=('6" pipe',),
+        metadata={"team": "core", "n": 3, "tags": ["a b", "c", ["d"]], "on": True, "map": {"k": 1.50}, "x": "y" * 201},
+    ),
 ]
 INDEX = Index(
     projects={"web": ProjectSummary("web", "Web", ""), "ops": ProjectSummary("ops", "Ops", "")},
@@ -54,6 +61,11 @@ INDEX = Index(
         ('metadata.tags:"a b"', "5"),
         ("metadata.on:true", "5"),
         ("metadata.none:x", ""),
+        ("metadata.map.k:1.5", "5"),
+        ("metadata.map:\"{'k': 1.5}\"", ""),
+        ("metadata.tags:\"['d']\"", ""),
+        ("metadata.x:" + "y" * 201, ""),
+        (r'label:"6\" pipe"', "5"),
         ('"the form"', "1"),
         ("the form", "1"),
         ("FORM", "1"),
@@ -79,6 +91,7 @@ def test_query_finds(query: str, found: str) -> None:
         ("is:late", "no task has state 'late'", "overdue"),
         ("label:", "no value after 'label'", ""),
         ('"open', "a quote is not closed", ""),
+        (r'"open\"', "a quote is not closed", ""),
     ],
 )
 def test_what_no_task_could_be_is_an_error(query: str, message: str, hint: str) -> None:

@@ -20,6 +20,8 @@ CODES = {
     "DT143": "`config/.env` is tracked by Git, so everybody would get its secrets. Remove it from Git "
     "(`git rm --cached config/.env`) and keep it in `.gitignore`.",
     "DT144": "`config/.env` holds a secret, and every user of the machine may read it: `chmod 600 config/.env`.",
+    "DT145": "A line of `config/.env` that is no `NAME=value`. It does nothing; the line is not shown, it may hold a "
+    "secret.",
 }
 
 SECRETS = "secrets."

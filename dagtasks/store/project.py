@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property
 from itertools import islice
@@ -16,11 +16,10 @@ from dagtasks.errors import (
     InvalidProject,
     Problem,
     ProjectNotFound,
-    Severity,
     has_errors,
 )
-from dagtasks.model.names import choose_from, did_you_mean
-from dagtasks.store.files import hold_lock, is_readable_by_all, read_file
+from dagtasks.model.names import choose_from
+from dagtasks.store.files import hold_lock, read_file
 from dagtasks.store.git import Git, blob_id, find_git
 from dagtasks.store.layout import DEFAULT_SETTINGS, ENGINE_SETTINGS, ENV_FILE, TASKS
 
@@ -125,9 +124,9 @@ class Project:
 
     def _settings_layers(self) -> tuple[list[Layer], list[Problem]]:
         from dagtasks.settings import Layer, from_environment
+        from dagtasks.store.envfile import read_env_file
 
-        variables, problems = self._read_env_file()
-        problems += self._check_env_file(variables)
+        variables, problems = read_env_file(self.root, self.git)
         layers = [
             Layer("command line", self._overrides),
             Layer("environment", from_environment(os.environ)),
@@ -148,39 +147,9 @@ class Project:
 
     def variables(self) -> dict[str, str]:
         """The environment, and of `config/.env` what it lacks."""
-        return {**self._read_env_file()[0], **os.environ}
+        from dagtasks.store.envfile import read_env_file
 
-    def _read_env_file(self) -> tuple[dict[str, str], list[Problem]]:
-        """The variables of `config/.env`: `NAME=value` lines; `#` begins a comment line; quotes round a value go.
-
-        None of them, and why, when it cannot be read.
-        """
-        from dagtasks.store.documents import read_plain
-
-        path = os.path.realpath(self.root / ENV_FILE)
-        if not os.path.lexists(self.root / ENV_FILE):
-            return {}, []
-        text, problems = read_plain(Path(path), ENV_FILE)
-        lines = (line.strip().removeprefix("export ") for line in text.splitlines())
-        pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
-        return {name.strip(): _unquote(value.strip()) for name, _, value in pairs}, problems
-
-    def _check_env_file(self, names: Collection[str]) -> list[Problem]:
-        from dagtasks.settings import SECRET_VARIABLE, is_known_variable
-
-        if not os.path.lexists(self.root / ENV_FILE):
-            return []
-        problems = [_unknown_variable(name) for name in names if not is_known_variable(name)][:MAX_PROBLEMS]
-        holds_secrets = any(name.startswith(SECRET_VARIABLE) for name in names)
-        if holds_secrets and is_readable_by_all(self.root / ENV_FILE):
-            hint = "take that right away: chmod 600 config/.env"
-            message = "every user of this machine may read config/.env, which holds a secret"
-            problems.append(Problem(ENV_FILE, 0, 0, "DT144", message, hint, Severity.WARNING))
-        if self.git and self.git.tracks(ENV_FILE):
-            hint = "take it out of Git: git rm --cached config/.env"
-            message = "Git tracks config/.env, so its secrets go to everybody"
-            problems.append(Problem(ENV_FILE, 0, 0, "DT143", message, hint))
-        return problems
+        return {**read_env_file(self.root)[0], **os.environ}
 
     # -- what the files say -------------------------------------------------------------------------------------
 
@@ -335,15 +304,3 @@ def _holds_nothing(document: Document) -> bool:
     """Whether there is nothing but comments in it, which settings may do."""
     lines = (line.strip() for line in document.content.splitlines())
     return document.problems[0].code == "DT108" and not any(line and not line.startswith(b"#") for line in lines)
-
-
-def _unknown_variable(name: str) -> Problem:
-    from dagtasks.settings import SETTINGS
-
-    known = [setting.env for setting in SETTINGS if setting.env]
-    message = f"there is no setting {name}; the line does nothing"
-    return Problem(ENV_FILE, 0, 0, "DT140", message, did_you_mean(name, known), Severity.WARNING)
-
-
-def _unquote(value: str) -> str:
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value

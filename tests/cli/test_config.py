@@ -93,6 +93,17 @@ def test_secrets_that_every_user_of_the_machine_may_read(cli: Cli) -> None:
         assert cli(root, "validate", "--json").json == []
 
 
+def test_lines_of_the_env_file_that_say_nothing(project: MakeProject, cli: Cli) -> None:
+    root = project().root
+    lines = ["# a comment", "", f"DAGTASKS_SECRET_A {VALUE}", "export DAGTASKS_ENGINE='local'", "#X=1", "DAGTASKS_ENGIN=a"]
+    write_files(root, {"config/.env": "\n".join(lines)})
+    done = cli(root, "validate")
+    assert "config/.env:3:1: DT145 the line is no NAME=value, and does nothing" in done.out
+    assert "config/.env:6:1: DT140 there is no setting DAGTASKS_ENGIN" in done.out
+    assert "2 warnings" in done.out
+    assert VALUE not in done.out + done.err
+
+
 def test_doctor_looks_at_the_files_of_secrets(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGTASKS_ENGINE", "local")
     with tempfile.TemporaryDirectory(dir="/tmp") as name:

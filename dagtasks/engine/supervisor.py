@@ -1,9 +1,10 @@
 """The process that starts the processes of local steps, and ends them and all they started.
 
-A script of its own, run as `python -I -S supervisor.py FOLDER`. For each step it forks a child, the step's supervisor.
-That one is a subreaper: whatever the step starts and leaves behind, even in another session and with its parent gone,
-becomes its child, so it is found through /proc. Few modules are imported, because each makes a fork dearer: 0.5 ms as
-it is, 1.2 ms with `subprocess`.
+A script of its own, run as `python -I -S supervisor.py FOLDER`. It forks a child for each step that runs at one time,
+and one more that waits. Such a worker is a subreaper: whatever the step starts and leaves behind, even in another
+session and with its parent gone, becomes its child, so it is found through /proc. When nothing of the step is left, the
+worker waits for the next. A fork for each step would cost 3 ms of the processor, twice what the step itself costs,
+because each page that Python touches is copied.
 
 The run's process holds one end of a socket for each step. Over it goes one JSON object in (argv, env, cwd, grace) and
 one out (exit_code and left, or errno and error). When the other end is shut, by a cancel, a timeout, or because the
@@ -35,12 +36,15 @@ PR_SET_CHILD_SUBREAPER = 36
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 POLL = 0.02
+BUSY, IDLE = "B", "I"
+REPORT = 8
+"""Bytes of a report: the process id (at most 4,194,304), and what it does. So few come through a pipe whole."""
 GIVE_UP = 5.0
 """Seconds after SIGKILL until a process that does not end (another user's, or stuck in the kernel) is reported."""
 
 
 def main() -> None:
-    """Fork a supervisor for each step that is handed over; at the end remove the folder of the run.
+    """See that a worker waits for the next step; at the end remove the folder of the run.
 
     It ends when the run's process has closed its side, or is gone, and all steps have ended.
     """
@@ -48,13 +52,18 @@ def main() -> None:
     for number in IGNORED:
         signal.signal(number, ignore)  # not SIG_IGN, which the steps would inherit
     gc.disable()  # a collection in a fork would copy every page
+    reports, tell = os.pipe()
     children = watch_children()
-    steps: set[int] = set()
-    while serve_one(steps, children):
-        reap(steps)
-    while steps:
-        reap(steps)
-        time.sleep(POLL)
+    workers: dict[int, str] = {}
+    is_over = False
+    while workers or not is_over:
+        if not is_over and IDLE not in workers.values():
+            workers[fork_worker(tell)] = IDLE
+        if reports in select.select([reports, children], [], [])[0]:
+            take_reports(reports, workers)
+        else:
+            os.read(children, 4096)
+        is_over = reap(workers) or is_over
     kill_all()
     remove(sys.argv[1])
 
@@ -95,72 +104,88 @@ def prctl() -> Any:
     return ctypes.CDLL(None, use_errno=True).prctl
 
 
-def serve_one(steps: set[int], children: int) -> bool:
-    """Fork the supervisor of the next step ahead of time, wait until it got one; False when no more will come."""
-    taken, tell = os.pipe()
+def fork_worker(tell: int) -> int:
+    """The id of a new worker, which waits for steps."""
     pid = os.fork()
     if pid == 0:
-        os.close(taken)
-        await_step(tell)
-    os.close(tell)
-    steps.add(pid)
-    while taken not in select.select([taken, children], [], [])[0]:
-        os.read(children, 4096)
-        reap(steps)
-    more = os.read(taken, 1)
-    os.close(taken)
-    return bool(more)
+        code = 1
+        try:
+            work(tell)
+            code = 0
+        finally:
+            os._exit(code)
+    return pid
 
 
-def await_step(tell: int) -> None:
-    """Wait for a step and run it; never returns."""
+def work(tell: int) -> None:
+    """Run one step after the other until no more will come; raises `OSError` where a clean worker is wanted."""
+    become_subreaper()
+    children = watch_children()
     with socket.socket(fileno=0) as control:
-        message, handles, _, _ = socket.recv_fds(control, 1, 3)
-    if not message:
-        os._exit(0)
+        while handles := receive(control):
+            report(tell, BUSY)
+            run_step(children, *handles)
+            report(tell, IDLE)
+
+
+def receive(control: socket.socket) -> list[int]:
+    """The handles of the next step: its connection, stdout and stderr; none when no more will come."""
+    _, handles, _, _ = socket.recv_fds(control, 1, 3)
     for handle in handles:
         os.set_inheritable(handle, False)  # recv_fds passes no flags on, and the step must not get the channel
-    os.write(tell, message)
-    os.close(tell)
-    run_step(*handles)
+    return handles
 
 
-def reap(steps: set[int]) -> None:
-    """Forget the step supervisors that ended; when one did not end well, kill what it left to this process."""
+def report(tell: int, state: str) -> None:
+    """Tell the first process what this one does now."""
+    os.write(tell, f"{os.getpid():{REPORT - 1}}{state}".encode())
+
+
+def take_reports(reports: int, workers: dict[int, str]) -> None:
+    """Note what the workers do now; one may have ended since it told."""
+    text = os.read(reports, 512 * REPORT).decode()
+    for start in range(0, len(text), REPORT):
+        pid, state = int(text[start : start + REPORT - 1]), text[start + REPORT - 1]
+        if pid in workers:
+            workers[pid] = state
+
+
+def reap(workers: dict[int, str]) -> bool:
+    """Forget the workers that ended, and kill what one left that did not end well; whether one found no more steps."""
+    is_over = False
     for pid, status in ended_children():
-        if pid in steps:
-            steps.remove(pid)
+        if workers.pop(pid, None):
+            is_over = is_over or status == 0
             if status != 0:
-                kill_orphans(steps)
+                kill_orphans(workers)
+    return is_over
 
 
-def kill_orphans(steps: set[int]) -> None:
-    """Kill all that is below this process but not below one of the step supervisors."""
+def kill_orphans(workers: Collection[int]) -> None:
+    """Kill all that is below this process but not below one of the workers."""
     for pid in children_of(os.getpid(), parents()):
-        if pid not in steps:
+        if pid not in workers:
             for doomed in [pid, *descendants(pid)]:
                 send(doomed, signal.SIGKILL)
 
 
-def run_step(connection: int, stdout: int, stderr: int) -> None:
-    """Run one step to its end and say how it ended; never returns."""
-    code = 1
-    try:
-        become_subreaper()
-        with socket.socket(fileno=connection) as channel:
-            answer = supervise(channel, stdout, stderr)
+def run_step(children: int, connection: int, stdout: int, stderr: int) -> None:
+    """Run one step to its end and say how it ended. Raises `OSError` when something of it may be left."""
+    with socket.socket(fileno=connection) as channel:
+        try:
+            answer = supervise(channel, children, stdout, stderr)
             channel.sendall(json.dumps(answer).encode() + b"\n")
-            code = 0
-    except OSError:
-        kill_all()
-    finally:
-        os._exit(code)
+        except OSError:
+            kill_all()
+            raise
+    os.chdir("/")
+    if answer.get("left"):
+        raise ChildProcessError
 
 
-def supervise(channel: socket.socket, stdout: int, stderr: int) -> dict[str, object]:
+def supervise(channel: socket.socket, children: int, stdout: int, stderr: int) -> dict[str, object]:
     """Start the process and wait until it ended or has to; afterwards nothing of it is left."""
     request = json.loads(read_line(channel))
-    children = watch_children()
     try:
         pid = start(request, stdout, stderr)
     except (OSError, ValueError) as error:

@@ -95,7 +95,14 @@ def test_secrets_that_every_user_of_the_machine_may_read(cli: Cli) -> None:
 
 def test_lines_of_the_env_file_that_say_nothing(project: MakeProject, cli: Cli) -> None:
     root = project().root
-    lines = ["# a comment", "", f"DAGTASKS_SECRET_A {VALUE}", "export DAGTASKS_ENGINE='local'", "#X=1", "DAGTASKS_ENGIN=a"]
+    lines = [
+        "# a comment",
+        "",
+        f"DAGTASKS_SECRET_A {VALUE}",
+        "export DAGTASKS_ENGINE='local'",
+        "#X=1",
+        "DAGTASKS_ENGIN=a",
+    ]
     write_files(root, {"config/.env": "\n".join(lines)})
     done = cli(root, "validate")
     assert "config/.env:3:1: DT145 the line is no NAME=value, and does nothing" in done.out

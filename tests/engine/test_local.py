@@ -171,6 +171,31 @@ def test_a_step_that_forks_all_the_time_ends_as_fast() -> None:
     assert longest_end(("sh", "-c", "while :; do sleep 60 & done"), rounds=25, pause=0.001, grace=20) < 15
 
 
+def test_steps_one_after_the_other_share_a_supervisor_and_nothing_else(token: str) -> None:
+    shows = "echo $PPID; pwd; env | sort; ulimit -n; umask; ls /proc/self/fd | wc -l"
+    hostile = f"cd /; umask 077; export A=1; setsid sleep {token} & trap '' TERM; kill -9 $$"
+
+    async def once() -> list[list[str]]:
+        seen = []
+        async with LocalExecutor(SETTINGS, grace=0.1) as executor:
+            for _ in range(12):
+                ended = await executor.execute(request("sh", "-c", shows), lambda *_: None)
+                seen.append(ended.stdout.decode().splitlines())
+                await executor.execute(request("sh", "-c", hostile), lambda *_: None)
+                assert not alive(token)
+                step = asyncio.create_task(executor.execute(request("sleep", token), lambda *_: None))
+                await asyncio.sleep(0.01)
+                step.cancel()
+                await asyncio.wait([step])
+        return seen
+
+    seen = asyncio.run(once())
+    assert len({parent for parent, *_ in seen}) < 6
+    folders = {folder for _, folder, *_ in seen}
+    assert len(folders) == 12
+    assert len({"\n".join(rest).replace(folder, "HERE") for _, folder, *rest in seen}) == 1
+
+
 def test_a_step_whose_supervisor_is_killed_takes_no_other_with_it(token: str) -> None:
     async def once() -> None:
         async with LocalExecutor(SETTINGS, grace=0.2) as executor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple, get_args
 
 from dagtasks.errors import Finding, InvalidInput
@@ -44,6 +44,8 @@ class Setting(NamedTuple):
     env: str | None = None
     operator_only: bool | str = False
     choices: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    """What may stand in braces in an address, as `{path}`; the first of them has to."""
 
 
 LINTS = (
@@ -111,6 +113,40 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("site.url", "string", None, "The address under which the board is published."),
     Setting(
+        "forge.kind",
+        "string",
+        None,
+        "What hosts the repository. Not set: guessed from its address.",
+        choices=("github", "gitlab", "gitea", "forgejo"),
+    ),
+    Setting(
+        "forge.url",
+        "url",
+        None,
+        "The address of the repository's page, as `https://git.example.org/team/web`. Not set: that of the remote "
+        "`origin`.",
+    ),
+    Setting(
+        "forge.branch",
+        "string",
+        None,
+        "The branch on which links edit files. Not set: the default branch of `origin`, else the one checked out.",
+    ),
+    Setting(
+        "forge.edit_url",
+        "url",
+        None,
+        "Where a file can be edited, with `{path}` and `{branch}`, for a forge of another kind.",
+        places=("path", "branch"),
+    ),
+    Setting(
+        "forge.new_url",
+        "url",
+        None,
+        "Where a file can be made, with `{path}`, `{branch}` and its text as `{value}`, for a forge of another kind.",
+        places=("path", "branch", "value"),
+    ),
+    Setting(
         "outbound.allow_hosts",
         "list",
         (),
@@ -163,6 +199,17 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgeSettings:
+    """Where the repository is hosted, as far as the settings say it."""
+
+    kind: str | None = None
+    url: str | None = None
+    branch: str | None = None
+    edit_url: str | None = None
+    new_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings in force, typed; `resolved` tells each one's source for `config show`."""
 
@@ -173,6 +220,7 @@ class Settings:
     resolved: Mapping[str, Resolved] = field(default_factory=dict)
     secrets: Mapping[str, SecretSource] = field(default_factory=dict)
     lint_off: tuple[str, ...] = ()
+    forge: ForgeSettings = field(default_factory=ForgeSettings)
 
 
 def combine(layers: Sequence[Layer]) -> Settings:
@@ -188,8 +236,9 @@ def combine(layers: Sequence[Layer]) -> Settings:
     )
     secrets = _find_secrets(layers)
     resolved |= {f"{SECRETS}{name}": Resolved(str(source), source.layer) for name, source in secrets.items()}
+    forge = ForgeSettings(*(values[f"forge.{part.name}"] for part in fields(ForgeSettings)))
     hosts, off = values["outbound.allow_hosts"], values["lint.off"]
-    return Settings(engine, values["commit"], values["site.url"], hosts, resolved, secrets, off)
+    return Settings(engine, values["commit"], values["site.url"], hosts, resolved, secrets, off, forge)
 
 
 def _resolve(setting: Setting, layers: Sequence[Layer]) -> Resolved:
@@ -303,13 +352,41 @@ def coerce(setting: Setting, value: object) -> Value:
     for item in coerced if isinstance(coerced, tuple) else (coerced,):
         if setting.choices and item not in setting.choices:
             raise ValueError(f"{item!r} is not one of {', '.join(setting.choices)}")
+    if setting.kind == "url":
+        _check_places(str(coerced), setting.places)
     return coerced
+
+
+def _check_places(address: str, places: Sequence[str]) -> None:
+    found = re.findall(r"\{(.*?)\}", address)
+    rest = re.sub(r"\{.*?\}", "", address)
+    allowed = ", ".join(f"{{{place}}}" for place in places)
+    if "{" in rest or "}" in rest or not {*found} <= {*places}:
+        raise ValueError(f"in braces there may be {allowed}" if places else "must not hold braces")
+    if places and places[0] not in found:
+        raise ValueError(f"must hold {{{places[0]}}}")
+    if not places and re.search("[?#]", address):
+        raise ValueError("must end with a path, without ? and #")
 
 
 def _coerce_text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not text")
     return value
+
+
+def _coerce_url(value: object) -> str:
+    """The value is never shown: somebody may have put a password into it."""
+    text = _coerce_text(value)
+    begin, _, rest = text.partition("://")
+    host = re.split("[/?#]", rest)[0]
+    if begin.lower() not in ("http", "https") or not host:
+        raise ValueError("must be an address that begins with https:// or http://")
+    if "@" in host:
+        raise ValueError("must not hold the name or password of a user: everybody can read it on the board")
+    if "{" in host or not text.isprintable() or re.search(r'[\s\\"<>^`|]', text):
+        raise ValueError("is no address: blanks and the like are written as %20")
+    return text
 
 
 def _coerce_integer(value: object) -> int:
@@ -339,6 +416,7 @@ def _coerce_list(value: object) -> tuple[str, ...]:
 
 _COERCE: Mapping[str, Callable[[object], Value]] = {
     "string": _coerce_text,
+    "url": _coerce_url,
     "integer": _coerce_integer,
     "boolean": _coerce_boolean,
     "duration": _coerce_duration,

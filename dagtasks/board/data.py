@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from dagtasks.board.forge import Forge
 from dagtasks.model.event import Changed
 from dagtasks.model.run import RunRecord
 from dagtasks.model.task import Task
@@ -51,3 +52,4 @@ class BoardData:
     is_shallow: bool = False
     commit: str | None = None
     as_of: str | None = None
+    forge: Forge = field(default_factory=Forge)

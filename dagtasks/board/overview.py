@@ -211,6 +211,17 @@ class Overview:
         known = self.data.index.tasks
         return {file.id: file for file in reversed(files) if file.id not in known}
 
+    @cached_property
+    def task_paths(self) -> Mapping[str, dict[str, str]]:
+        """The paths of the task files of each project by their ids, also of those that cannot be read."""
+        groups: dict[str, dict[str, str]] = defaultdict(dict)
+        for task in self.data.index.tasks.values():
+            groups[task.project][task.id] = task.path
+        for file in self.data.index.broken:
+            if file.kind == "task":
+                groups[file.project or ""][file.id] = file.path
+        return groups
+
     def broken_cards(self, project: str | None = None) -> list[BrokenCard]:
         """The files that cannot be read: all, or those of a project."""
         files = self.data.index.broken

@@ -102,7 +102,8 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
             self._project = find_project(start, use_cache=not self.is_fresh)
             data = load_board(self._project)
         except DagtasksError as error:
-            raise PluginError(f"{error.message} ({error.hint})" if error.hint else error.message) from error
+            text = f"{error.message} ({error.hint})" if error.hint else error.message
+            raise PluginError("\n".join([text, *map(str, getattr(error, "problems", ()))])) from error
         self._press = Press(Overview(data), self._templates)
         self._pages = list(board_site(self._press.overview))
         self._fix_date(data.as_of)
@@ -180,7 +181,8 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         """Put the page into the site: as the last build made it, or made anew."""
         path = Path(config.site_dir, page.uri)
         facts = page.facts()
-        key = digest(code, chrome.digest, page.title, page.template, repr(facts), config.site_url or "")
+        made_of = repr((facts, self._press.overview.data.forge))
+        key = digest(code, chrome.digest, page.title, page.template, made_of, config.site_url or "")
         if not self._reuse.take(page.uri, key, path):
             self._reuse.note(page.uri, key, self._write(page, facts, chrome, config), path)
 

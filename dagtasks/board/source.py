@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from dagtasks.board.data import BoardData, Change, Comment
+from dagtasks.board.forge import Forge, make_forge
 from dagtasks.planning.index import Index
 from dagtasks.store.comments import read_threads
 from dagtasks.store.files import digest_of
 from dagtasks.store.history import History
 from dagtasks.store.layout import comments_folder
+from dagtasks.store.origin import read_origin
 from dagtasks.store.project import Project
 
 
@@ -29,7 +31,18 @@ def load_board(project: Project) -> BoardData:
         is_shallow=any(past.is_cut for past in histories.values()),
         commit=commit,
         as_of=as_of,
+        forge=find_forge(project),
     )
+
+
+def find_forge(project: Project) -> Forge:
+    """The forge that hosts the repository, by the settings and by what Git knows of `origin`."""
+    wanted = project.settings.forge
+    if project.git is None:
+        return make_forge(wanted)
+    origin = read_origin(project.git)
+    branch = origin.branch or project.git.head().branch
+    return make_forge(wanted, origin=origin.address, branch=branch, folder=origin.folder)
 
 
 def _read_comments(project: Project, index: Index) -> dict[str, list[Comment]]:

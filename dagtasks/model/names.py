@@ -7,6 +7,9 @@ from collections.abc import Iterable
 KEY_PATTERN = r"[a-z][a-z0-9_-]{0,62}"
 """Names of phases, workflows and templates."""
 PROJECT_PATTERN = r"[a-z][a-z0-9]{0,15}"
+ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+"""Crockford's base 32: no letter looks like a digit."""
+ID_LENGTH = 6
 TASK_ID_PATTERN = r"[a-z][a-z0-9]{0,15}-[0-9a-hjkmnp-tv-z]{6}"
 """The project's key and six characters of Crockford's base 32."""
 

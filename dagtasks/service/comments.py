@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from dagtasks.errors import InvalidInput
+from dagtasks.model.names import ID_ALPHABET
 from dagtasks.model.summary import TaskSummary
 from dagtasks.service.links import find_task
 from dagtasks.service.people import name_or_me
 from dagtasks.service.saving import NO_FILE, Change, FileChange, Saved, WriteSettings, save
-from dagtasks.service.tasks import ID_ALPHABET
 from dagtasks.store.comments import comment_name, make_comment, parse_comment
 from dagtasks.store.layout import comments_folder
 from dagtasks.store.project import Project

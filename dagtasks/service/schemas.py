@@ -13,7 +13,14 @@ from dagtasks.model.template import Template
 from dagtasks.settings import SETTINGS, SecretKind
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_TYPES = {"string": "string", "integer": "integer", "boolean": "boolean", "duration": "string", "list": "array"}
+_TYPES = {
+    "string": "string",
+    "url": "string",
+    "integer": "integer",
+    "boolean": "boolean",
+    "duration": "string",
+    "list": "array",
+}
 
 
 def _of_model(model: type[BaseModel]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any, cast
 
 from dagtasks.errors import Conflict
+from dagtasks.model.names import ID_ALPHABET, ID_LENGTH
 from dagtasks.model.summary import TaskSummary
 from dagtasks.model.values import Priority, Status
 from dagtasks.planning.index import Index
@@ -17,13 +18,8 @@ from dagtasks.service.links import check_dependencies, check_phase, find_task, r
 from dagtasks.service.saving import NO_FILE, Change, FileChange, Saved, WriteSettings, save
 from dagtasks.service.views import row_to_json
 from dagtasks.store.comments import find_comment_files
-from dagtasks.store.layout import TASKS, Kind, Place, comments_folder
+from dagtasks.store.layout import Kind, Place, comments_folder, new_task_place
 from dagtasks.store.project import Project
-
-ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-"""Crockford's base 32: no letter looks like a digit."""
-FOLDER_LIMIT = 256
-"""Above this many files in a folder, new tasks go into folders of their own (one flat folder bloats every commit)."""
 
 
 def create(project: Project, key: str, data: Mapping[str, Any], settings: WriteSettings) -> Saved:
@@ -62,11 +58,9 @@ def _new_place(project: Project, key: str) -> Place:
     import secrets  # costs start-up, and reading needs none
 
     taken = project.find_tasks(key)
-    while (name := f"{key}-{''.join(secrets.choice(ID_ALPHABET) for _ in range(6))}") in taken:
+    while (name := f"{key}-{''.join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))}") in taken:
         continue
-    flat = sum(path.count("/") == 2 for path in taken.values())
-    deeper = f"/{name[-2:]}" if flat >= FOLDER_LIMIT else ""
-    return Place(f"{TASKS}/{key}{deeper}/{name}.yaml", Kind.TASK, name, key)
+    return new_task_place(key, name, taken.values())
 
 
 def change(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -95,6 +95,17 @@ def _check_task_id(found: Place) -> Finding | None:
         hint = f"move it to tasks/{found.id.partition('-')[0]}/, or give it a new id"
         return Finding((), "DT126", f"the id {found.id} does not belong to project {found.project}", hint)
     return None
+
+
+FOLDER_LIMIT = 256
+"""Above this many files in a folder, new tasks go into folders of their own (one flat folder bloats every commit)."""
+
+
+def new_task_place(project: str, name: str, taken: Iterable[str]) -> Place:
+    """Where the file of a new task goes; `taken` are the paths of those that the project has."""
+    flat = sum(path.count("/") == 2 for path in taken)
+    deeper = f"/{name[-2:]}" if flat >= FOLDER_LIMIT else ""
+    return Place(f"{TASKS}/{project}{deeper}/{name}.yaml", Kind.TASK, name, project)
 
 
 def comments_folder(project: str, task: str) -> str:

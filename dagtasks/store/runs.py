@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dagtasks.errors import Conflict, DagtasksError, GitError, InvalidProject, LockTimeout, NotFound, Problem
-from dagtasks.model.names import choose_from
+from dagtasks.model.names import ID_ALPHABET, choose_from
 from dagtasks.model.run import (
     Failure,
     RunChanged,
@@ -50,9 +50,8 @@ ATTEMPTS = 5
 
 def make_run_id(now: datetime) -> str:
     """A new id that sorts by time: `20261123t184500-k3f9ab`, whose second half begins with the millisecond."""
-    alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
     fraction = divmod(now.microsecond * 1024 // 1_000_000, 32)
-    tail = [alphabet[digit] for digit in fraction] + [secrets.choice(alphabet) for _ in range(4)]
+    tail = [ID_ALPHABET[digit] for digit in fraction] + [secrets.choice(ID_ALPHABET) for _ in range(4)]
     return f"{now:%Y%m%dt%H%M%S}-{''.join(tail)}"
 
 

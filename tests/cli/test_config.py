@@ -72,6 +72,38 @@ def test_a_source_that_is_none(text: str, problem: str, project: MakeProject, cl
     assert VALUE not in done.out + done.err
 
 
+ADDRESSES = [
+    ("url: javascript:alert(1)", "8", "forge.url: must be an address that begins with https:// or http://"),
+    ("url: git@github.com:team/web", "8", "forge.url: must be an address that begins with https:// or http://"),
+    ("url: 'https:///team'", "8", "forge.url: must be an address that begins with https:// or http://"),
+    (f"url: https://ann:{VALUE}@github.com/team/web", "8", "forge.url: must not hold the name or password"),
+    ("url: 'https://git.example/a b'", "8", "forge.url: is no address"),
+    ('url: "https://git.example/\\n"', "8", "forge.url: is no address"),
+    ("url: 'https://git.example\\@evil.example/'", "8", "forge.url: must not hold the name or password"),
+    ("url: https://git.example/a?b", "8", "forge.url: must end with a path"),
+    ("url: 'https://git.example/{path}'", "8", "forge.url: must not hold braces"),
+    ("url: 7", "8", "forge.url: 7 is not text"),
+    ("edit_url: 'data:text/html,{path}'", "13", "forge.edit_url: must be an address that begins with https:// or"),
+    ("edit_url: https://git.example/edit", "13", "forge.edit_url: must hold {path}"),
+    ("edit_url: 'https://git.example/{path}/{value}'", "13", "forge.edit_url: in braces there may be {path}, {branch}"),
+    ("new_url: 'https://{branch}.example/{path}'", "12", "forge.new_url: is no address"),
+    (
+        "new_url: 'https://git.example/{path}/{'",
+        "12",
+        "forge.new_url: in braces there may be {path}, {branch}, {value}",
+    ),
+    ("kind: sourcehut", "9", "forge.kind: 'sourcehut' is not one of github, gitlab, gitea, forgejo"),
+]
+
+
+@pytest.mark.parametrize(("text", "column", "problem"), ADDRESSES)
+def test_an_address_that_is_none(text: str, column: str, problem: str, project: MakeProject, cli: Cli) -> None:
+    root = project({"config/default.yaml": f"forge:\n  {text}\n"}).root
+    done = cli(root, "validate")
+    assert f"config/default.yaml:2:{column}: DT141 setting {problem}" in done.out
+    assert VALUE not in done.out + done.err
+
+
 @pytest.mark.parametrize("text", ["secrets:", "secrets: {}", "secrets: {TOKEN: }"])
 def test_no_source(text: str, project: MakeProject, cli: Cli) -> None:
     user_settings(text + "\n")

@@ -25,3 +25,43 @@
   else if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", show);
   else show();
 })();
+
+/* Commands and texts get a button that copies them, and each reader of a page an id of their own for a new task. */
+(function () {
+  "use strict";
+  function addButton(source) {
+    var button = document.createElement("button"), name = "Copy " + source.textContent.slice(0, 60);
+    function say(word, label) {
+      button.textContent = word;
+      button.setAttribute("aria-label", label);
+    }
+    button.type = "button";
+    button.className = "dt-copy";
+    button.addEventListener("click", function () {
+      navigator.clipboard.writeText(source.textContent).then(function () {
+        say("Copied", "Copied");
+        setTimeout(say, 2000, "Copy", name);
+      }, function () { say("Not allowed", "The browser does not allow it"); });
+    });
+    say("Copy", name);
+    source.after(button);
+  }
+  function makeId(old) {
+    var letters = "0123456789abcdefghjkmnpqrstvwxyz";
+    var drawn = Array.from(crypto.getRandomValues(new Uint8Array(6)), function (n) { return letters[n % 32]; });
+    return old.slice(0, -6) + drawn.join("");
+  }
+  function show() {
+    if (navigator.clipboard) document.querySelectorAll(".dt-command code:only-child, .dt-text pre:only-child").forEach(addButton);
+    var ids = {};
+    document.querySelectorAll(".dt [data-new]").forEach(function (each) {
+      var old = each.dataset.new, made = ids[old] = ids[old] || makeId(old);
+      if (each.href) each.href = each.href.split(old).join(made);
+      else each.textContent = each.textContent.split(old).join(made);
+      each.dataset.new = made;
+    });
+  }
+  if (window.document$ && window.document$.subscribe) window.document$.subscribe(show);
+  else if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", show);
+  else show();
+})();

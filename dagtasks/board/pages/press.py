@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -60,7 +61,7 @@ def make_templates() -> Environment:
         auto_reload=False,
     )
     filters = {"clip": clip, "words": words, "duration": show_duration, "days": show_days, "moment": show_moment}
-    environment.filters.update(filters, show=show_value, task_uri=task_uri)
+    environment.filters.update(filters, show=show_value, task_uri=task_uri, command=shlex.join)
     return environment
 
 
@@ -111,11 +112,20 @@ class Press:
         return {}
 
     def render(self, page: BoardPage, facts: Facts) -> Body:
-        """The page, of which these are the facts. The template's `prose` renders Markdown, `rows` lists cards."""
+        """The page, of which these are the facts.
+
+        The template's `prose` renders Markdown, `rows` lists cards, `forge` makes links into the forge.
+        """
         self._links.clear()
         prose = self._prose[page.uri.count("/")]
         body = self.templates.get_template(page.template).render(
-            root=root_of(page.uri), parts=_parts(page.uri), prose=prose, rows=self._rows, **facts, **page.more()
+            root=root_of(page.uri),
+            parts=_parts(page.uri),
+            forge=self.overview.data.forge,
+            prose=prose,
+            rows=self._rows,
+            **facts,
+            **page.more(),
         )
         return Body(self._sprite(body) + body, dict(self._links))
 

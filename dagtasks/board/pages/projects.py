@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from dagtasks.board.newtask import make_new_task
 from dagtasks.board.overview import Card, Overview, Progress
 from dagtasks.board.pages.paging import PER_PAGE
 from dagtasks.board.pages.press import BoardPage, Facts
@@ -60,6 +61,8 @@ def _project_facts(view: Overview, key: str) -> Facts:
     return {
         "what": "Project",
         "key": key,
+        "path": project.path if project else None,
+        "new": make_new_task(view, key),
         "name": view.project_name(key),
         "parent": None,
         "description": project.description if project else "",
@@ -99,6 +102,8 @@ def _phase_facts(view: Overview, phase: PhaseSummary) -> Facts:
     return {
         "what": "Phase",
         "key": phase.id,
+        "path": phase.path,
+        "new": make_new_task(view, phase.project, phase.key),
         "name": phase.name,
         "parent": project_part(view, phase.project),
         "description": phase.description,

@@ -27,6 +27,16 @@ FIELDS = 50
 """Keys of metadata, and parameters of a workflow, that a page shows."""
 
 
+NEXT = {
+    Status.PLANNED: Status.IN_PROGRESS,
+    Status.IN_PROGRESS: Status.COMPLETED,
+    Status.BLOCKED: Status.IN_PROGRESS,
+    Status.COMPLETED: Status.PLANNED,
+    Status.CANCELLED: Status.PLANNED,
+}
+"""The status that a task most likely gets next; a page shows the command for it."""
+
+
 class Missing(NamedTuple):
     """A dependency without a readable file; `uri` when there is a broken one."""
 
@@ -79,6 +89,7 @@ def _task_facts(view: Overview, row: TaskSummary) -> Facts:
         "project_uri": project_uri(row.project),
         "phase_uri": _find_phase_uri(view, row),
         "found": view.problems.get(row.path, []),
+        "next": NEXT[row.status],
         "around": find_around(view, row),
         "needs": view.cards(needs[:LINKS]),
         "missing": missing[:LINKS],

@@ -21,6 +21,8 @@ from dagtasks.planning.drawing import make_drawing
 from dagtasks.planning.references import ReferenceFault, find_called
 
 USED = 50
+NEEDED = 20
+"""Parameters that the command on the page of a template names."""
 STEP_TEXT = 150_000
 """Characters of all steps of a page together."""
 _SHOWN_APART = {"name", "description", "depends_on", "if"}
@@ -109,9 +111,17 @@ def _template_facts(view: Overview, row: TemplateSummary) -> Facts:
         "calls": [
             CallView(text, _called_uri(text, known)) for text in dict.fromkeys(call.template for call in row.calls)
         ],
+        "command": _command(row.name, _map(data.get("parameters"))),
         "used": view.cards(used[:USED]),
         "total_used": len(used),
     }
+
+
+def _command(name: str, parameters: Mapping[str, Any]) -> list[str]:
+    """The command that runs the template, with a place for each parameter that must be given."""
+    needed = [key for key, spec in parameters.items() if _map(spec).get("required") is True]
+    given = [word for key in needed[:NEEDED] for word in ("--param", f"{str(key)[:80]}=...")]
+    return ["dagtasks", "run", "--template", name, *given]
 
 
 def _draw_steps(data: Mapping[str, Any]) -> Markup | None:

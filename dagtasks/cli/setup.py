@@ -15,11 +15,16 @@ from dagtasks.service import setup
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path), default=Path())
+@click.option(
+    "--ci",
+    type=click.Choice(["github", "gitlab", "forgejo"]),
+    help="Also the job of a forge that checks pull requests and publishes the board.",
+)
 @json_option
 @click.pass_obj
-def init(app: App, /, path: Path, *, as_json: bool) -> int:
+def init(app: App, /, path: Path, *, ci: str | None, as_json: bool) -> int:
     """Make the repository at PATH ready for dagtasks; never overwrites a file, says what it did."""
-    steps = setup.init(app.path / path)
+    steps = setup.init(app.path / path, ci)
     text = "\n".join(f"{step.path}: {step.done}" for step in steps)
     hint = "\n\nnext: dagtasks project create web --name Web"
     return show("steps", [step._asdict() for step in steps], text + hint, as_json=as_json)

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from dagtasks.board.data import BoardData
+from dagtasks.board.taskindex import TaskIndex, make_task_index
 from dagtasks.board.uris import task_uri
 from dagtasks.errors import Problem, Severity
 from dagtasks.model.run import RunRecord
@@ -282,6 +283,11 @@ class Overview:
     def cards(self, tasks: Iterable[TaskSummary]) -> list[Card]:
         """The tasks in short."""
         return [self.card(task) for task in tasks]
+
+    @cached_property
+    def task_index(self) -> TaskIndex:
+        """All tasks, for the queries that the board's page answers."""
+        return make_task_index(self)
 
     def progress(self, tasks: Sequence[TaskSummary]) -> Progress:
         """How far these tasks are."""

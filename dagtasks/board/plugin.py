@@ -12,7 +12,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin
@@ -36,6 +35,8 @@ from dagtasks.board.overview import Overview
 from dagtasks.board.pages.home import home_page
 from dagtasks.board.pages.press import BoardPage, Facts, Press, make_templates
 from dagtasks.board.reuse import Reuse, digest, digest_of_code
+from dagtasks.board.scripts import FOLDER as ASSETS
+from dagtasks.board.scripts import ON_BOARD, SCRIPT, STYLE, asset_uri
 from dagtasks.board.shell import Shell
 from dagtasks.board.site import board_site
 from dagtasks.board.source import load_board
@@ -93,8 +94,8 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
             config.site_name = shell.inert(config.site_name)
         own = 1 if config.theme.custom_dir else 0
         config.theme.dirs.insert(own, str(FOLDER / "templates" / "theme"))
-        config.extra_css.insert(0, _asset_uri("board.css"))
-        config.extra_javascript.append(_asset_uri("board.js"))
+        config.extra_css.insert(0, asset_uri(STYLE))
+        config.extra_javascript.append(asset_uri(SCRIPT))
         return config
 
     def _load(self, start: Path) -> None:
@@ -146,8 +147,10 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
             if page.uri in taken:
                 raise PluginError(f"{taken[page.uri]} would become {page.uri}, a page of the board: rename the file")
             files.append(_static_file(config, page.uri))
-        for name in ("board.css", "board.js"):
-            files.append(_static_file(config, _asset_uri(name), FOLDER / "assets" / name))
+        for name in (STYLE, SCRIPT, *ON_BOARD):
+            files.append(_static_file(config, asset_uri(name), ASSETS / name))
+        tasks = self._press.overview.task_index
+        files.append(File.generated(config, tasks.uri, content=tasks.text, inclusion=InclusionLevel.NOT_IN_NAV))
         if uris.HOME not in taken:
             content = f"---\ntemplate: {HOME_TEMPLATE}\n---\n"
             files.append(File.generated(config, "index.md", content=content))
@@ -278,13 +281,6 @@ def _move_aside(site: Path, aside: Path) -> None:
 def _notes_name(site: Path) -> str:
     """The name under which the notes of that site are remembered."""
     return f"board-{digest(str(site)).hex()}"
-
-
-def _asset_uri(name: str) -> str:
-    """The asset's address; its content's digest is in it, so that no browser keeps an old one."""
-    digest = blake2b((FOLDER / "assets" / name).read_bytes(), digest_size=4).hexdigest()
-    stem, dot, ending = name.partition(".")
-    return f"assets/dagtasks/{stem}.{digest}{dot}{ending}"
 
 
 def _static_file(config: MkDocsConfig, uri: str, source: Path | None = None) -> File:

@@ -20,6 +20,17 @@
     document.querySelectorAll(".dt [data-due]").forEach(function (mark) {
       mark.classList.toggle("dt-is-overdue", mark.dataset.due < today);
     });
+    document.querySelectorAll("[data-scripts]").forEach(load);
+  }
+  /* The board's page brings all tasks and what filters them; the rest of the site does without. In this order. */
+  function load(tools) {
+    tools.dataset.scripts.trim().split(" ").forEach(function (uri) {
+      var script = document.createElement("script");
+      script.src = uri;
+      script.async = false;
+      document.head.append(script);
+    });
+    tools.removeAttribute("data-scripts");
   }
   if (window.document$ && window.document$.subscribe) window.document$.subscribe(show);
   else if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", show);

@@ -7,13 +7,16 @@ from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
-from dagtasks.board.overview import COLUMNS, Card, Overview
+from dagtasks.board.overview import COLUMNS, Card, Overview, Person
 from dagtasks.board.pages.press import BoardPage, Facts
 from dagtasks.board.pages.projects import Part, phase_parts, project_part
 from dagtasks.board.pages.runs import run_rows
+from dagtasks.board.scripts import ON_BOARD, asset_uri
 from dagtasks.board.uris import BOARD, HOME, PROBLEMS, list_uri
 from dagtasks.errors import Problem
-from dagtasks.model.values import Status
+from dagtasks.model.summary import TaskSummary
+from dagtasks.model.values import Priority, Status
+from dagtasks.planning.query import SORTS
 
 PER_COLUMN = 50
 """Cards of a column; beyond that the column leads to the list of its status."""
@@ -22,6 +25,52 @@ PHASES = 12
 READY = 10
 RUNS = 8
 PROBLEM_FILES = 200
+
+VIEWS = (
+    ("All", "#"),
+    ("Ready", "#q=is:ready"),
+    ("Blocked", "#q=is:blocked"),
+    ("Overdue", "#q=is:overdue"),
+    ("Urgent", "#q=priority:high,critical+is:open"),
+    ("By phase", "#group=phase"),
+    ("By assignee", "#q=is:open&group=assignee"),
+)
+"""Views of the board that it leads to, as its addresses say them. Any other is made by looking at it."""
+KEYS = (
+    (("/",), "write a query"),
+    (("j", "k"), "next, previous card (or arrows)"),
+    (("h", "l"), "column to the left, to the right"),
+    (("Enter",), "open the task"),
+    (("Space",), "look at it here"),
+    (("g", "b"), "the whole board"),
+    (("?",), "this help"),
+    (("Esc",), "close"),
+)
+WORDS_OF_QUERIES = (
+    ("status:planned,blocked", "one or the other"),
+    ("-label:bug", "all but these"),
+    ('@ann  @"Chen Li"', "of this assignee"),
+    ("priority:high phase:build", "both"),
+    ("is:ready", "also waiting, blocked, overdue, open, invalid"),
+    ("due:<2026-12-31", "due before that day"),
+    ("metadata.team:core", "with this value"),
+    ('login "sign in"', "in the name or id"),
+)
+SAMPLE = Card(
+    TaskSummary("id", "project", "", "Task", due="2026-12-31"),
+    BOARD,
+    "project",
+    "phase",
+    Person("person", "P", 0, is_agent=False),
+    labels=("label",),
+    more_labels=1,
+    needs=1,
+    open_needs=1,
+    unblocks=0,
+    is_ready=True,
+    is_overdue=False,
+)
+"""A card with all that a card can have: the page makes its own by filling copies of it, or leaving things out."""
 
 
 class Column(NamedTuple):
@@ -90,6 +139,13 @@ def _board_facts(view: Overview) -> Facts:
         "broken": broken[:PER_COLUMN],
         "total_broken": len(broken),
         "columns": [_column(view, status) for status in COLUMNS],
+        "scripts": [view.task_index.uri, *map(asset_uri, ON_BOARD)],
+        "sorts": tuple(SORTS),
+        "priorities": tuple(Priority),
+        "views": VIEWS,
+        "keys": KEYS,
+        "words_of_queries": WORDS_OF_QUERIES,
+        "sample": SAMPLE,
     }
 
 

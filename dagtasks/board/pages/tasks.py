@@ -146,29 +146,34 @@ def _broken_facts(view: Overview, file: BrokenFile) -> Facts:
 
 def list_pages(view: Overview) -> Iterator[BoardPage]:
     """The lists of tasks: all, by status, and of the projects and phases that are too long for their pages."""
-    yield from _list(view, "all", "All tasks", view.tasks)
+    yield from _list(view, "all", "All tasks", "", view.tasks)
     for status in COLUMNS:
-        yield from _list(view, str(status), words(status), view.by_status[status])
+        yield from _list(view, str(status), words(status), f"#q=status:{status}", view.by_status[status])
     for key, tasks in view.by_project.items():
         if len(tasks) > PER_PAGE:
-            yield from _list(view, f"project-{key}", f"All tasks of {view.project_name(key)}", tasks)
+            title = f"All tasks of {view.project_name(key)}"
+            yield from _list(view, f"project-{key}", title, f"#q=project:{key}", tasks)
     for (project, phase), tasks in view.by_phase.items():
         if phase and len(tasks) > PER_PAGE:
             title = f"All tasks of {view.phase_name(tasks[0])}"
-            yield from _list(view, f"phase-{project}-{phase}", title, tasks)
+            yield from _list(view, f"phase-{project}-{phase}", title, f"#q=phase:{project}/{phase}", tasks)
 
 
-def _list(view: Overview, slug: str, title: str, tasks: Sequence[TaskSummary]) -> Iterator[BoardPage]:
+def _list(view: Overview, slug: str, title: str, on_board: str, tasks: Sequence[TaskSummary]) -> Iterator[BoardPage]:
+    """The pages of a list; `on_board` is the view of the board that shows the same tasks."""
     last = count_pages(tasks)
     for number in range(1, last + 1):
         full = title if last == 1 else f"{title}, page {number} of {last}"
-        facts = partial(_list_facts, view, slug, title, tasks, number)
+        facts = partial(_list_facts, view, slug, title, on_board, tasks, number)
         yield BoardPage(list_uri(slug, number), full, "list.html", facts)
 
 
-def _list_facts(view: Overview, slug: str, title: str, tasks: Sequence[TaskSummary], number: int) -> Facts:
+def _list_facts(
+    view: Overview, slug: str, title: str, on_board: str, tasks: Sequence[TaskSummary], number: int
+) -> Facts:
     return {
         "title": title,
+        "on_board": on_board,
         "total": len(tasks),
         "chips": _chips(view, slug),
         "tasks": view.cards(cut(tasks, number)),

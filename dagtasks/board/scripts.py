@@ -1,0 +1,19 @@
+"""The files that pages load: where they lie in the package, and in the site."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "assets"
+STYLE = "board.css"
+SCRIPT = "board.js"
+ON_BOARD = ("query.js", "columns.js")
+"""What `SCRIPT` loads on the board alone, in this order."""
+
+
+def asset_uri(name: str) -> str:
+    """The asset's address; its content's digest is in it, so that no browser keeps an old one."""
+    digest = blake2b((FOLDER / name).read_bytes(), digest_size=4).hexdigest()
+    stem, dot, ending = name.partition(".")
+    return f"assets/dagtasks/{stem}.{digest}{dot}{ending}"

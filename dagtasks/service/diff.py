@@ -17,13 +17,14 @@ from dagtasks.store.trees import Tree
 class Diff(NamedTuple):
     """What happened from the commit `before` to the commit `after` (None: to the files as they are now).
 
-    Problems of a commit's files have the revision and a colon before their path.
+    Problems of a commit's files have the revision and a colon before their path. `old` is what there was before.
     """
 
-    before: str | None
+    before: str
     after: str | None
     events: list[Event]
     problems: list[Problem]
+    old: Index
 
 
 class _Side(NamedTuple):
@@ -39,26 +40,35 @@ class _Side(NamedTuple):
 
 
 def compare(project: Project, revisions: str) -> Diff:
-    """What happened from A to B, for `A..B` (a side left out is HEAD), or from A until now, for `A`.
+    """What happened from A to B, for `A..B`, or since B left A, for `A...B`, or from A until now, for `A`.
 
-    Raises `InvalidInput` when there is no such commit.
+    A side left out is HEAD. Raises `InvalidInput` when there is no such commit.
     """
-    first, second = _parse(revisions)
+    first, second = _parse(project, revisions)
     old = project.at(first)
     new = project.at(second) if second else None
     before, after = _Side(old, old.load()), _Side(new or project, (new or project).load())
     events = _with_descriptions(find_events(before.content, after.content), before, after)
     problems = _find_problems({first: before.content, second: after.content})
-    return Diff(old.commit, new.commit if new else None, events, problems)
+    return Diff(project.get_commit(first), new.commit if new else None, events, problems, before.content)
 
 
-def _parse(revisions: str) -> tuple[str, str | None]:
-    if "..." in revisions:
-        first, _, second = revisions.partition("...")
-        hint = f"from one to the other: {first or 'HEAD'}..{second or 'HEAD'}"
-        raise InvalidInput(f"{revisions!r} is not two commits with .. between them", hint=hint)
-    first, between, second = revisions.partition("..")
-    return first or "HEAD", (second or "HEAD") if between else None
+def _parse(project: Project, revisions: str) -> tuple[str, str | None]:
+    dots = "..." if "..." in revisions else ".."
+    first, between, second = revisions.partition(dots)
+    first, second = first or "HEAD", second or "HEAD"
+    if dots == "...":
+        return _find_base(project, first, second), second
+    return first, second if between else None
+
+
+def _find_base(project: Project, first: str, second: str) -> str:
+    """The last commit that both come from."""
+    base = project.get_git().find("merge-base", project.get_commit(first), project.get_commit(second))
+    if base is None:
+        hint = f"from one to the other: {first}..{second}; a shallow clone may lack it: git fetch --unshallow"
+        raise InvalidInput(f"{first} and {second} have no commit in common", hint=hint)
+    return base
 
 
 def _with_descriptions(events: list[Event], before: _Side, after: _Side) -> list[Event]:

@@ -119,8 +119,8 @@ def test_broken_files_of_both_sides_are_named(
         ("nope", "there is no commit 'nope'", "there is: main"),
         ("HEAD..mian", "there is no commit 'mian'", "there is: main"),
         ("HEAD^..HEAD", "there is no commit 'HEAD^'", "there is: main"),
-        ("HEAD...main", "'HEAD...main' is not two commits with .. between them", "HEAD..main"),
-        ("...", "'...' is not two commits with .. between them", "HEAD..HEAD"),
+        ("HEAD...mian", "there is no commit 'mian'", "there is: main"),
+        ("nope...", "there is no commit 'nope'", "there is: main"),
         ("--output=x..HEAD", "there is no commit '--output=x'", "there is: main"),
     ],
 )
@@ -131,6 +131,32 @@ def test_no_such_commit(
     assert (done.code, done.out) == (2, "")
     assert message in done.err
     assert hint in done.err
+
+
+def test_three_dots_compare_with_where_the_branch_began(project: MakeProject, cli: Callable[..., Result]) -> None:
+    root = project(FILES).root
+    git(root, "checkout", "--quiet", "-b", "feature")
+    change(root)
+    commit(root)
+    git(root, "checkout", "--quiet", "main")
+    write_files(root, {"tasks/web/web-00000m.yaml": "name: Main\n"})
+    commit(root)
+    assert "Main" in cli(root, "diff", "main..feature").out
+    for revisions in ("main...feature", "...feature"):
+        assert cli(root, "diff", revisions) == Result(0, WORDS, "")
+    assert cli(root, "diff", "feature...").out == "created\n  web-00000m  Main  (ready)\n"
+    document = json.loads(cli(root, "diff", "main...feature", "--json").out)
+    assert document["before"] == git(root, "merge-base", "main", "feature")
+
+
+def test_without_a_commit_in_common_three_dots_say_what_to_do(project: MakeProject, cli: Callable[..., Result]) -> None:
+    root = project(FILES).root
+    git(root, "checkout", "--quiet", "--orphan", "other")
+    commit(root)
+    done = cli(root, "diff", "main...other")
+    assert (done.code, done.out) == (2, "")
+    assert "main and other have no commit in common" in done.err
+    assert "main..other" in done.err
 
 
 def test_outside_of_git_and_before_the_first_commit(tmp_path: Path, cli: Callable[..., Result]) -> None:

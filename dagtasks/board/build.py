@@ -10,8 +10,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+from dagtasks.board.data import Compared
+from dagtasks.board.scaffold import write_board_files
 from dagtasks.errors import Conflict, DagtasksError, InvalidInput
 from dagtasks.store.files import exchange
+from dagtasks.store.project import Project
 
 CONFIG = "mkdocs.yml"
 
@@ -23,23 +26,41 @@ class Built(NamedTuple):
     warnings: list[str]
 
 
-def build_site(root: Path, site_dir: Path | None = None, *, is_strict: bool = False, is_fresh: bool = False) -> Built:
+def build_site(
+    root: Path,
+    site_dir: Path | None = None,
+    *,
+    is_strict: bool = False,
+    is_fresh: bool = False,
+    past: Project | None = None,
+    compared: Compared | None = None,
+) -> Built:
     """Build the board of the repository into `site_dir` (by default where `mkdocs.yml` says).
 
-    Pages that are as they were are taken from the old site; with `is_fresh` each is made anew.
+    Pages that are as they were are taken from the old site; with `is_fresh` each is made anew. `past` is the same
+    repository where a commit is checked out (`Project.checked_out`): then the site shows that commit alone, and its
+    `mkdocs.yml` counts; when it had none, one is written there. `compared` gives it a page of what changed.
 
     Raises `NotFound` without `mkdocs.yml`, `InvalidProject` when MkDocs fails (strict: when it warns), `Conflict` when
     the folder holds something that is no built site. In each case the old site stays as it was.
     """
     plugin = _adapter()
-    config = plugin.read_config(root / CONFIG, is_strict=is_strict)
-    target = Path(site_dir or config.site_dir).resolve()
+    source = _make_ready(past, root.name) if past else root
+    config = plugin.read_config(source / CONFIG, is_strict=is_strict)
+    target = Path(site_dir or root / os.path.relpath(config.site_dir, source)).resolve()
     _check_target(root.resolve(), target)
     with _staging(target) as staging:
         config.site_dir = str(staging)
-        warnings = plugin.build_pages(config, target, is_fresh=is_fresh)
+        warnings = plugin.build_pages(config, target, is_fresh=is_fresh, past=past, compared=compared)
         _swap(staging, target)
     return Built(target, warnings)
+
+
+def _make_ready(past: Project, name: str) -> Path:
+    """The root of the repository in the past, with what a board needs."""
+    if not (past.root / CONFIG).exists():
+        write_board_files(past.root, name)
+    return past.root
 
 
 def serve_site(root: Path, address: str, tell: Callable[[str], None]) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from dagtasks.board.forge import Forge
-from dagtasks.model.event import Changed
+from dagtasks.errors import Problem
+from dagtasks.model.event import Changed, Event
 from dagtasks.model.run import RunRecord
 from dagtasks.model.task import Task
 from dagtasks.planning.index import Index
@@ -32,6 +33,15 @@ class Change(NamedTuple):
     is_broken: bool = False
 
 
+class Compared(NamedTuple):
+    """What happened since the commit `before`, of which `old` is the index; `revisions` are the words that asked."""
+
+    revisions: str
+    before: str
+    old: Index
+    events: Sequence[Event]
+
+
 @dataclass(frozen=True)
 class BoardData:
     """What one commit (or the files as they are) says.
@@ -40,6 +50,8 @@ class BoardData:
     holds the parsed files by template name; one that cannot be read is absent. `as_of` is the commit's time (ISO 8601,
     UTC): the only "now" that a page knows, so that the same commit gives the same bytes. `changes` holds the past of
     each task by its id, the newest first, also of tasks that are gone; `is_shallow`: the clone lacks the older ones.
+    `address` is where the site is published, if that is known. `run_problems` are those of records of runs that cannot
+    be read. `is_past`: somebody asked for this very commit.
     """
 
     index: Index
@@ -47,9 +59,13 @@ class BoardData:
     stamp: Callable[[str], str] = lambda _: ""
     templates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     runs: Sequence[RunRecord] = ()
+    run_problems: Sequence[Problem] = ()
     comments: Mapping[str, Sequence[Comment]] = field(default_factory=dict)
     changes: Mapping[str, Sequence[Change]] = field(default_factory=dict)
     is_shallow: bool = False
+    is_past: bool = False
+    compared: Compared | None = None
+    address: str = ""
     commit: str | None = None
     as_of: str | None = None
     forge: Forge = field(default_factory=Forge)

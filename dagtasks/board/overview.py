@@ -194,9 +194,9 @@ class Overview:
 
     @cached_property
     def problems(self) -> Mapping[str, list[Problem]]:
-        """What is wrong in each file, by its path."""
+        """What is wrong in each file, by its path; records of runs that cannot be read come last."""
         groups: dict[str, list[Problem]] = defaultdict(list)
-        for problem in self.data.index.problems:
+        for problem in (*self.data.index.problems, *self.data.run_problems):
             groups[problem.path].append(problem)
         return groups
 

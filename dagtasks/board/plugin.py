@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin
@@ -31,8 +32,10 @@ from mkdocs.structure.toc import AnchorLink, TableOfContents
 from mkdocs.utils.templates import TemplateContext
 
 from dagtasks.board import shell, uris
+from dagtasks.board.data import Compared
 from dagtasks.board.overview import Overview
-from dagtasks.board.pages.home import home_page
+from dagtasks.board.pages.feed import feed_page
+from dagtasks.board.pages.home import home_page, missing_page
 from dagtasks.board.pages.press import BoardPage, Facts, Press, make_templates
 from dagtasks.board.reuse import Reuse, digest, digest_of_code
 from dagtasks.board.scripts import FOLDER as ASSETS
@@ -72,11 +75,16 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         self._project: Project
         self._press: Press
         self._pages: list[BoardPage] = []
+        self._feed: BoardPage
         self._nav: Navigation
         self.old_site: Path | None = None
         """The site that was built last, where it is not the one that MkDocs is about to overwrite."""
         self.is_fresh = False
         """Whether every page is made anew, whatever the last build noted."""
+        self.past: Project | None = None
+        """The repository where the commit is checked out that the board shows, where one was asked for."""
+        self.compared: Compared | None = None
+        """What has a page of its own, where a comparison was asked for."""
         self._noted: object = {}
         self._aside: Path | None = None
         self._reuse: Reuse
@@ -87,9 +95,7 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
 
     def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
         """Read the repository; put templates and assets in their places. Errors in files become warnings."""
-        self._load(Path(config.config_file_path or ".").absolute().parent)
-        if self._project and not config.site_url:
-            config.site_url = self._project.settings.site_url
+        self._load(Path(config.config_file_path or ".").absolute().parent, config)
         if config.site_name:
             config.site_name = shell.inert(config.site_name)
         own = 1 if config.theme.custom_dir else 0
@@ -98,15 +104,19 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         config.extra_javascript.append(asset_uri(SCRIPT))
         return config
 
-    def _load(self, start: Path) -> None:
+    def _load(self, start: Path, config: MkDocsConfig) -> None:
         try:
-            self._project = find_project(start, use_cache=not self.is_fresh)
-            data = load_board(self._project)
+            self._project = self.past or find_project(start, use_cache=not self.is_fresh)
+            if not config.site_url and (address := self._project.settings.site_url):
+                config.site_url = address.rstrip("/") + "/"
+            data = load_board(self._project, is_past=self.past is not None)
         except DagtasksError as error:
             text = f"{error.message} ({error.hint})" if error.hint else error.message
             raise PluginError("\n".join([text, *map(str, getattr(error, "problems", ()))])) from error
+        data = replace(data, compared=self.compared, address=config.site_url or "")
         self._press = Press(Overview(data), self._templates)
         self._pages = list(board_site(self._press.overview))
+        self._feed = feed_page(self._press.overview)
         self._fix_date(data.as_of)
         for problem in self._press.overview.errors:
             log.warning("%s", problem)
@@ -143,7 +153,7 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
     def on_files(self, files: Files, *, config: MkDocsConfig) -> Files:
         """Name every generated page, so that links to them from hand-written pages are checked."""
         taken = {file.dest_uri: file.src_uri for file in files}
-        for page in self._pages:
+        for page in [*self._pages, self._feed]:
             if page.uri in taken:
                 raise PluginError(f"{taken[page.uri]} would become {page.uri}, a page of the board: rename the file")
             files.append(_static_file(config, page.uri))
@@ -178,13 +188,15 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
             if place not in shells:
                 shells[place] = self._make_shell(env, config, files, page)
             self._put(page, shells[place], config, code)
+        feed = self._press.render(self._feed, self._feed.facts()).text
+        Path(config.site_dir, self._feed.uri).write_bytes(feed.encode())
         return env
 
     def _put(self, page: BoardPage, chrome: Shell, config: MkDocsConfig, code: str) -> None:
         """Put the page into the site: as the last build made it, or made anew."""
         path = Path(config.site_dir, page.uri)
         facts = page.facts()
-        made_of = repr((facts, self._press.overview.data.forge))
+        made_of = repr((facts, self._press.frame(page)))
         key = digest(code, chrome.digest, page.title, page.template, made_of, config.site_url or "")
         if not self._reuse.take(page.uri, key, path):
             self._reuse.note(page.uri, key, self._write(page, facts, chrome, config), path)
@@ -234,8 +246,18 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
             return shell.with_policy(output)
         return output
 
+    def on_template_context(self, context: TemplateContext, *, template_name: str, **_: object) -> TemplateContext:
+        """The page for addresses without a page gets its body. MkDocs knows the way from the root of the server."""
+        if template_name == uris.MISSING:
+            page, root = missing_page(), context["base_url"].rstrip("/") + "/"
+            body = self._press.render(page, page.facts(), root).text
+            context["dagtasks_missing"] = body  # type: ignore[typeddict-unknown-key]
+        return context
+
     def on_post_template(self, output_content: str, *, template_name: str, config: MkDocsConfig) -> str:
         """MkDocs lists no static page in the sitemap: add ours where the site's address is known."""
+        if template_name == uris.MISSING and self.config.csp and not self._is_preview:
+            return shell.with_policy(output_content)
         if template_name != "sitemap.xml" or not config.site_url:
             return output_content
         places = (html.escape(_address(config, page.uri)) for page in self._pages[:SITEMAP_LIMIT])
@@ -371,14 +393,24 @@ def read_config(config_file: Path, *, is_strict: bool = False) -> MkDocsConfig:
         return load_config(str(config_file), strict=is_strict or None)
 
 
-def build_pages(config: MkDocsConfig, old_site: Path, *, is_fresh: bool = False) -> list[str]:
+def build_pages(
+    config: MkDocsConfig,
+    old_site: Path,
+    *,
+    is_fresh: bool = False,
+    past: Project | None = None,
+    compared: Compared | None = None,
+) -> list[str]:
     """Build the site into `config.site_dir`; what MkDocs warned of. Raises `InvalidProject` (strict: on warnings).
 
-    Pages that are as in the old site are taken from there; with `is_fresh` none.
+    Pages that are as in the old site are taken from there; with `is_fresh` none. `past` is the repository where the
+    commit is checked out that the site shows; the files as they are without it. `compared` gets a page of its own.
     """
-    plugin = config.plugins["dagtasks"]
-    if isinstance(plugin, DagtasksPlugin):
-        plugin.old_site, plugin.is_fresh = old_site, is_fresh
+    plugin = config.plugins.get("dagtasks")
+    if not isinstance(plugin, DagtasksPlugin):
+        raise InvalidProject("mkdocs.yml does not name the plugin `dagtasks`", hint="add it below `plugins:`")
+    plugin.old_site, plugin.is_fresh = old_site, is_fresh
+    plugin.past, plugin.compared = past, compared
     with _reported("the board was not built") as warnings:
         config.plugins.on_startup(command="build", dirty=False)
         try:

@@ -10,7 +10,9 @@ _TERMINAL_CODE = re.compile(
     r"|\x1b[PX^_][^\x1b]*(?:\x1b\\)?"  # strings meant for the terminal itself
     r"|\x1b[ -/]*[0-~]?"
 )
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
+)
 
 
 def clean(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dagtasks.board.overview import Overview
+from dagtasks.board.pages.difference import difference_pages
 from dagtasks.board.pages.graphs import graph_pages
 from dagtasks.board.pages.home import board_pages
 from dagtasks.board.pages.past import past_pages
@@ -27,3 +28,4 @@ def board_site(view: Overview) -> Iterator[BoardPage]:
     yield from graph_pages(view)
     yield from timeline_pages(view)
     yield from past_pages(view)
+    yield from difference_pages(view)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from dagtasks.board.data import BoardData, Change, Comment
 from dagtasks.board.forge import Forge, make_forge
+from dagtasks.model.run import RunRecord
 from dagtasks.planning.index import Index
 from dagtasks.store.comments import read_threads
 from dagtasks.store.files import digest_of
@@ -15,24 +16,40 @@ from dagtasks.store.origin import read_origin
 from dagtasks.store.project import Project
 
 
-def load_board(project: Project) -> BoardData:
-    """What the files of the repository, its run records and its HEAD say. Broken files are problems of the index."""
+def load_board(project: Project, *, is_past: bool = False) -> BoardData:
+    """What the files of the repository, its run records and its HEAD say. Broken files are problems of the index.
+
+    With `is_past` only the runs are in it that had ended when HEAD was committed.
+    """
     index = project.load()
     commit, as_of = _head(project)
     histories = project.histories() if project.git else {}
+    store = project.runs if project.git else None
+    runs = store.newest() if store else []
     return BoardData(
         index=index,
         read_task=lambda task_id: project.read_task(index.tasks[task_id].path),
         stamp=lambda task_id: digest_of(project.root / index.tasks[task_id].path),
         templates={row.name: project.read_template(row.path) for row in index.templates.values()},
-        runs=project.runs.newest() if project.git else (),
+        runs=[run for run in runs if _had_ended(run, as_of)] if is_past else runs,
+        run_problems=store.problems if store else (),
         comments=_read_comments(project, index),
         changes={name: _changes(past) for name, past in histories.items()},
         is_shallow=any(past.is_cut for past in histories.values()),
         commit=commit,
         as_of=as_of,
         forge=find_forge(project),
+        is_past=is_past,
     )
+
+
+def _had_ended(run: RunRecord, as_of: str | None) -> bool:
+    """Whether the run was over at that time. Anybody may have pushed the record: its times may be of any form."""
+    if not run.status.is_final or not as_of:
+        return False
+    begun = datetime.fromisoformat(run.started_at)
+    lasted = run.duration if isinstance(run.duration, int | float) else 0
+    return begun.replace(tzinfo=begun.tzinfo or UTC).timestamp() + lasted <= datetime.fromisoformat(as_of).timestamp()
 
 
 def find_forge(project: Project) -> Forge:

@@ -14,7 +14,10 @@ GRAPH = "graph.html"
 TIMELINE = "timeline.html"
 CHANGES = "changes.html"
 STATISTICS = "statistics.html"
+DIFFERENCE = "diff.html"
 ALL_TASKS = "list/all/1.html"
+FEED = "feed.xml"
+MISSING = "404.html"
 
 PARTS = {
     BOARD: "Board",
@@ -25,8 +28,12 @@ PARTS = {
     TEMPLATES: "Templates",
     CHANGES: "Changes",
     STATISTICS: "Statistics",
+    DIFFERENCE: "Difference",
 }
-"""The parts of the board by their first pages, in the order in which every page leads to them."""
+"""The parts of the board by their first pages, in the order in which every page leads to them.
+
+The difference is there when somebody asked for one.
+"""
 _FOLDERS = {
     "t": ALL_TASKS,
     "list": ALL_TASKS,

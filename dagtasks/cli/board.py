@@ -28,17 +28,19 @@ def init(app: App, /, *, as_json: bool) -> int:
 
 
 @group.command()
+@click.option("--at", metavar="REV", help="Show that commit instead of the files as they are.")
+@click.option("--diff", metavar="A..B", help="Add a page of what changed from A to B, and show the board of B.")
 @click.option("--site-dir", type=click.Path(path_type=Path), help="Where the site goes (default: site/).")
 @click.option("--strict", is_flag=True, help="Fail when any file is wrong; the old site stays then.")
 @json_option
 @click.pass_obj
-def build(app: App, /, site_dir: Path | None, *, strict: bool, as_json: bool) -> int:
+def build(app: App, /, at: str | None, diff: str | None, site_dir: Path | None, *, strict: bool, as_json: bool) -> int:
     """Build the site.
 
     When that fails, the old site stays as it was.
     """
     project = app.project()
-    built = boards.build(project, site_dir, strict=strict)
+    built = boards.build(project, site_dir, at=at, diff=diff, strict=strict)
     data = {"site": str(built.site), "pages": built.pages}
     return show("board", data, f"{built.pages} pages in {built.site}", as_json=as_json, problems=built.problems)
 

@@ -6,18 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dagtasks.cli.output import printable
-from dagtasks.planning.wording import describe_fields
+from dagtasks.planning.wording import TITLES, describe_fields, word_for
 
-_TITLES = {
-    "created": "created",
-    "completed": "completed",
-    "ready": "can be started now",
-    "blocked": "blocked",
-    "moved": "moved",
-    "updated": "changed",
-    "deleted": "deleted",
-}
-"""The groups of events, in the order in which they are shown."""
 _SILENT = {"created", "deleted", "ready"}
 """Groups whose events say nothing more than their line."""
 
@@ -28,17 +18,16 @@ def describe_events(events: Sequence[_Event]) -> str:
     """What happened, in groups. Of what is new one line says all."""
     new = {event["subject"] for event in events if _word(event) == "created"}
     ready = {event["subject"] for event in events if _word(event) == "ready"}
-    groups: dict[str, list[str]] = {word: [] for word in _TITLES}
+    groups: dict[str, list[str]] = {word: [] for word in TITLES}
     for event in events:
         if (word := _word(event)) == "created" or event["subject"] not in new:
             groups[word] += _describe(word, event, is_ready=event["subject"] in ready)
-    blocks = ("\n".join([_TITLES[word], *lines]) for word, lines in groups.items() if lines)
+    blocks = ("\n".join([TITLES[word], *lines]) for word, lines in groups.items() if lines)
     return "\n\n".join(blocks) or "nothing changed"
 
 
 def _word(event: _Event) -> str:
-    word = str(event["type"]).partition(".")[2]
-    return "moved" if word == "updated" and event["changed"].keys() == {"path"} else word
+    return word_for(event["type"], event["changed"])
 
 
 def _describe(word: str, event: _Event, *, is_ready: bool) -> Iterator[str]:

@@ -6,8 +6,24 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+TITLES = {
+    "created": "created",
+    "completed": "completed",
+    "ready": "can be started now",
+    "blocked": "blocked",
+    "moved": "moved",
+    "updated": "changed",
+    "deleted": "deleted",
+}
+"""What events are called, in the order in which they are told."""
 _LONGEST = 100
 """Characters; longer values are cut."""
+
+
+def word_for(event_type: str, changed: Mapping[str, Any]) -> str:
+    """The key in `TITLES` of an event: the second half of its type, or that a file was moved and nothing else."""
+    word = event_type.partition(".")[2]
+    return "moved" if word == "updated" and changed.keys() == {"path"} else word
 
 
 def describe_fields(changed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 from dagtasks.board.build import build_site, serve_site
+from dagtasks.board.data import Compared
 from dagtasks.errors import InvalidInput, Problem
+from dagtasks.service.diff import compare
 from dagtasks.store.project import Project
 
 
@@ -19,11 +22,50 @@ class Built(NamedTuple):
     problems: Sequence[Problem] = ()
 
 
-def build(project: Project, site_dir: Path | None = None, *, strict: bool = False) -> Built:
-    """Build the site. Raises `InvalidProject` when that fails (strict: when any file is wrong); the old site stays."""
-    built = build_site(project.root, site_dir, is_strict=strict, is_fresh=not project.use_cache)
-    pages = sum(1 for _ in built.site_dir.rglob("*.html"))
-    return Built(built.site_dir, pages, project.load().problems)
+def build(
+    project: Project,
+    site_dir: Path | None = None,
+    *,
+    at: str | None = None,
+    diff: str | None = None,
+    strict: bool = False,
+) -> Built:
+    """Build the site, of the files as they are or of the commit `at`.
+
+    `diff` adds a page of what changed, as `service.diff.compare` takes it; the site is that of the second side then.
+    Raises `InvalidProject` when building fails (strict: when any file is wrong), `InvalidInput` when there is no such
+    commit; the old site stays then.
+    """
+    compared = _compare(project, diff) if diff is not None else None
+    shown = _choose(at, compared)
+    with project.checked_out(shown) if shown else nullcontext() as past:
+        built = build_site(
+            project.root,
+            site_dir,
+            is_strict=strict,
+            is_fresh=not project.use_cache,
+            past=past,
+            compared=compared and compared.told,
+        )
+        pages = sum(1 for _ in built.site_dir.rglob("*.html"))
+        return Built(built.site_dir, pages, (past or project).load().problems)
+
+
+class _Told(NamedTuple):
+    told: Compared
+    after: str | None
+
+
+def _compare(project: Project, revisions: str) -> _Told:
+    found = compare(project, revisions)
+    return _Told(Compared(revisions, found.before, found.old, found.events), found.after)
+
+
+def _choose(at: str | None, compared: _Told | None) -> str | None:
+    """The commit that is shown; None for the files as they are."""
+    if at is not None and compared:
+        raise InvalidInput("a difference is shown with the board of its second side", hint="leave out --at")
+    return compared.after if compared else at
 
 
 def serve(project: Project, address: str, tell: Callable[[str], None]) -> None:

@@ -314,6 +314,22 @@ def init_repository(path: Path) -> None:
     scratch.rmdir()
 
 
+def check_out(git: Git, commit: str, folder: Path) -> Git:
+    """Put the files of the commit into the empty folder, as a clean clone of the repository would have them there.
+
+    The folder then is a work tree of the same repository at that commit, which the repository itself knows nothing of:
+    nobody has to clear anything away but the folder. No hook runs.
+    """
+    from dagtasks.store.files import write_file
+
+    # What `git worktree add` would write, but outside of the repository.
+    write_file(folder / ".git" / "HEAD", f"{commit}\n".encode())
+    write_file(folder / ".git" / "commondir", os.fsencode(git.common_dir) + b"\n")
+    there = Git(folder, folder / ".git")
+    there.read("-c", "core.sparseCheckout=false", "read-tree", "--reset", "-u", commit)
+    return there
+
+
 def run_editor(file: Path, folder: Path) -> None:
     """Let the user edit the file, with the editor that Git would take in the folder. Raises `GitError` when that fails.
 

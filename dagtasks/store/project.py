@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -212,12 +212,36 @@ class Project:
         """What the commit holds that the text means. Raises `InvalidInput`, outside of Git `ProjectNotFound`."""
         from dagtasks.store.trees import read_commit
 
+        return read_commit(self.get_git(), self.get_commit(revision), self._memo)
+
+    def get_commit(self, revision: str) -> str:
+        """The id of the commit that the text means. Raises `InvalidInput`, outside of Git `ProjectNotFound`."""
         git = self.get_git()
         commit = git.find_commit(revision)
         if commit is None:
             names = git.read("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags").splitlines()
             raise InvalidInput(f"there is no commit {revision!r}", hint=choose_from(revision, names))
-        return read_commit(git, commit, self._memo)
+        return commit
+
+    @contextmanager
+    def checked_out(self, revision: str) -> Iterator[Project]:
+        """The repository as a clean clone has it where that commit is checked out, for as long as the context lasts.
+
+        Its files lie in a folder of their own; the work tree, HEAD and Git's index stay as they are, and branches and
+        runs are those of the repository. Raises `InvalidInput`, outside of Git `ProjectNotFound`.
+        """
+        from tempfile import TemporaryDirectory
+
+        from dagtasks.store.git import check_out
+
+        git, commit = self.get_git(), self.get_commit(revision)
+        below_top = git.read("rev-parse", "--show-prefix")
+        with TemporaryDirectory(prefix="dagtasks-") as folder:
+            top = Path(folder).resolve()
+            check_out(git, commit, top)
+            root = top / below_top
+            root.mkdir(parents=True, exist_ok=True)
+            yield Project(root, self._overrides, use_cache=self.use_cache)
 
     def staged(self) -> Tree:
         """What the next commit will hold, as Git's index has it. Raises `ProjectNotFound` outside of Git."""

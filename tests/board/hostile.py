@@ -76,7 +76,7 @@ HOSTILE = (
 
 _NAMES = (
     "a article aside b blockquote body br button circle code dd del details dialog div dl dt em fieldset footer form h1 h2 h3 h4 h5 h6 "
-    "g head header html hr i img input kbd label li link main meta nav ol option p path polygon polyline pre rect s script section select small span strong "
+    "g head header html hr i img input ins kbd label li link main meta nav ol option p path polygon polyline pre rect s script section select small span strong "
     "style summary svg symbol table tbody td template text th thead time title tr ul use"
 )
 ELEMENTS = frozenset(_NAMES.split(" "))

@@ -305,6 +305,43 @@ def test_without_an_address_there_are_none(site):
     assert "canonical" not in read(site, "board.html")
 
 
+# -- addresses without a page ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("address", "root"), [("https://tasks.example/some/board/", "/some/board/"), ("", "/")])
+def test_an_address_without_a_page_leads_back_from_any_depth(address, root, board):
+    built = build_site(board(**({"site_url": address} if address else {}))).site_dir
+    page = Page(read(built, "404.html"))
+    assert "There is no such page" in page.words
+    assert "Search the other pages" in page.words
+    places = [link for link in [*page.links, *page.loads] if not urlsplit(link).netloc and not link.startswith("#")]
+    assert [place for place in places if not place.startswith(root)] == []
+    below = {urlsplit(place).path.removeprefix(root) or "index.html" for place in places}
+    assert {"board.html", "list/all/1.html", "changes.html", "index.html"} <= below
+    assert below - set(tree(built)) == set()
+    assert "Content-Security-Policy" in read(built, "404.html")
+    assert page.wrong == []
+
+
+# -- records of runs ------------------------------------------------------------------------------------------------
+
+
+def test_a_record_of_a_run_that_cannot_be_read_fails_no_build(board, monkeypatch):
+    root = board()
+    (root / "junk").write_text("{}")
+    blob = git(root, "hash-object", "-w", "junk")
+    git(root, "read-tree", "--index-output=.git/other", "refs/dagtasks/runs")
+    monkeypatch.setenv("GIT_INDEX_FILE", str(root / ".git/other"))
+    git(root, "update-index", "--add", "--cacheinfo", f"100644,{blob},2026/11/20261123t000000-aaaaaa.json")
+    commit = git(root, "commit-tree", "-m", "junk", git(root, "write-tree"))
+    monkeypatch.delenv("GIT_INDEX_FILE")
+    git(root, "update-ref", "refs/dagtasks/runs", commit)
+    built = build_site(root, is_strict=True)
+    assert built.warnings == []
+    for uri in ("runs.html", "problems.html"):
+        assert "git show refs/dagtasks/runs:2026/11/20261123t000000-aaaaaa.json" in read(built.site_dir, uri)
+
+
 # -- hostile texts in real files ------------------------------------------------------------------------------------
 
 

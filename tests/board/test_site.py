@@ -16,6 +16,7 @@ from dagtasks.board.overview import Overview
 from dagtasks.board.pages.home import home_page
 from dagtasks.board.pages.press import BoardPage, Press, make_templates
 from dagtasks.board.site import board_site
+from dagtasks.board.uris import FEED
 from dagtasks.errors import Problem, Severity
 from dagtasks.model.run import Failure, RunRecord, StepRecord
 from dagtasks.model.summary import BrokenFile, CallSummary, TaskSummary
@@ -63,11 +64,12 @@ def words(uri: str) -> str:
 
 def dead_links(pages: Mapping[str, str]) -> list[tuple[str, str]]:
     """The links of a page that lead to no page of the site."""
+    known = {*pages, FEED}
     return [
         (uri, link)
         for uri, text in pages.items()
         for link in Page(text).links
-        if not urlsplit(link).scheme and normpath(join(dirname(uri), unquote(urlsplit(link).path))) not in pages
+        if not urlsplit(link).scheme and normpath(join(dirname(uri), unquote(urlsplit(link).path))) not in known
     ]
 
 
@@ -236,6 +238,21 @@ def test_child_runs_are_linked_both_ways_and_kept_off_the_list():
     assert f"../r/{child.id}.html" in Page(pages[f"r/{parent.id}.html"]).links
     assert f"../r/{parent.id}.html" in Page(pages[f"r/{child.id}.html"]).links
     assert "1 run," in " ".join(Page(pages["runs.html"]).words.split())
+    assert dead_links(pages) == []
+
+
+def test_records_of_runs_that_cannot_be_read_are_named():
+    problems = [
+        Problem(f"refs/dagtasks/runs:2026/11/x{n}.json", 0, 0, "DT404", f"no record {n}", f"see: git show x{n}")
+        for n in range(25)
+    ]
+    pages = render(sample_data(run_problems=problems))
+    runs, listed = (" ".join(Page(pages[uri]).words.split()) for uri in ("runs.html", "problems.html"))
+    assert "no record 19" in runs
+    assert "no record 20" not in runs
+    assert "and 5 more" in runs
+    assert "27 in 27 files, as dagtasks validate and dagtasks runs list list them" in listed
+    assert "refs/dagtasks/runs:2026/11/x24.json" in listed
     assert dead_links(pages) == []
 
 

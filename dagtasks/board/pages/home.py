@@ -12,7 +12,7 @@ from dagtasks.board.pages.press import BoardPage, Facts
 from dagtasks.board.pages.projects import Part, phase_parts, project_part
 from dagtasks.board.pages.runs import run_rows
 from dagtasks.board.scripts import ON_BOARD, asset_uri
-from dagtasks.board.uris import BOARD, HOME, PROBLEMS, list_uri
+from dagtasks.board.uris import BOARD, HOME, MISSING, PROBLEMS, list_uri
 from dagtasks.errors import Problem
 from dagtasks.model.summary import TaskSummary
 from dagtasks.model.values import Priority, Status
@@ -83,11 +83,12 @@ class Column(NamedTuple):
 
 
 class ProblemFile(NamedTuple):
-    """A file with what is wrong in it; `uri` is its task's page."""
+    """A file, or a record of a run, with what is wrong in it; `uri` is its task's page."""
 
     path: str
     uri: str | None
     problems: list[Problem]
+    is_file: bool
 
 
 class ProjectCard(NamedTuple):
@@ -130,6 +131,11 @@ def board_pages(view: Overview) -> Iterator[BoardPage]:
     yield BoardPage(PROBLEMS, "Problems", "problems.html", partial(_problems_facts, view))
 
 
+def missing_page() -> BoardPage:
+    """What stands where there is no page: a server shows it at any address."""
+    return BoardPage(MISSING, "There is no such page", "missing.html", dict)
+
+
 def _board_facts(view: Overview) -> Facts:
     broken = view.broken_cards()
     return {
@@ -157,10 +163,12 @@ def _column(view: Overview, status: Status) -> Column:
 def _problems_facts(view: Overview) -> Facts:
     uris = {task.path: view.find_task_uri(task.id) for task in view.tasks}
     uris |= {file.path: view.find_task_uri(file.id) for file in view.broken_tasks.values()}
+    records = {problem.path for problem in view.data.run_problems}
     shown = islice(view.problems.items(), PROBLEM_FILES)
     return {
         "moment": view.moment,
-        "total": len(view.data.index.problems),
+        "total": sum(map(len, view.problems.values())),
+        "has_records": bool(view.data.run_problems),
         "files": len(view.problems),
-        "groups": [ProblemFile(path, uris.get(path), found) for path, found in shown],
+        "groups": [ProblemFile(path, uris.get(path), found, path not in records) for path, found in shown],
     }

@@ -41,8 +41,9 @@ class Touched(NamedTuple):
 
 
 class CommitView(NamedTuple):
-    """A commit with the tasks that it changed; `more` others are not named."""
+    """A commit with the tasks that it changed; `more` others are not named. `anchor` is the id of its place."""
 
+    anchor: str
     change: Change
     tasks: list[Touched]
     more: int
@@ -71,18 +72,24 @@ def past_pages(view: Overview) -> Iterator[BoardPage]:
 
 
 def _changes_facts(view: Overview) -> Facts:
+    latest = latest_commits(view)
+    shown = [commit_view(view, each) for each in latest[:COMMITS]]
+    return {"moment": view.moment, "commits": shown, "total": len(latest), "is_shallow": view.data.is_shallow}
+
+
+def latest_commits(view: Overview) -> list[list[tuple[str, Change]]]:
+    """The commits that changed tasks, the newest first, each as these tasks' ids with what was changed in them."""
     commits: dict[str, list[tuple[str, Change]]] = {}
     for name, changes in view.data.changes.items():
         for change in changes:
             commits.setdefault(change.commit, []).append((name, change))
-    latest = sorted(commits.values(), key=lambda each: (each[0][1].at, each[0][1].commit), reverse=True)
-    shown = [_commit_view(view, each) for each in latest[:COMMITS]]
-    return {"moment": view.moment, "commits": shown, "total": len(latest), "is_shallow": view.data.is_shallow}
+    return sorted(commits.values(), key=lambda each: (each[0][1].at, each[0][1].commit), reverse=True)
 
 
-def _commit_view(view: Overview, changes: Sequence[tuple[str, Change]]) -> CommitView:
+def commit_view(view: Overview, changes: Sequence[tuple[str, Change]]) -> CommitView:
+    """A commit with the tasks that it changed."""
     touched = [_touched(view, name, change) for name, change in changes[:TASKS]]
-    return CommitView(changes[0][1], touched, len(changes) - len(touched))
+    return CommitView(f"dt-c-{changes[0][1].commit[:10]}", changes[0][1], touched, len(changes) - len(touched))
 
 
 def _touched(view: Overview, name: str, change: Change) -> Touched:

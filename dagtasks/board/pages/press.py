@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from markupsafe import Markup
 from dagtasks.board.overview import Card, Overview
 from dagtasks.board.printable import clean, clip
 from dagtasks.board.prose import Prose, make_prose
-from dagtasks.board.uris import PARTS, part_of, root_of, task_uri
+from dagtasks.board.uris import DIFFERENCE, PARTS, part_of, root_of, task_uri
 
 FOLDER = Path(__file__).parent.parent / "templates" / "pages"
 VALUE_LIMIT = 4000
@@ -111,23 +111,29 @@ class Press:
     def _links(self) -> dict[str, str | None]:
         return {}
 
-    def render(self, page: BoardPage, facts: Facts) -> Body:
+    def render(self, page: BoardPage, facts: Facts, root: str | None = None) -> Body:
         """The page, of which these are the facts.
 
-        The template's `prose` renders Markdown, `rows` lists cards, `forge` makes links into the forge.
+        The template's `prose` renders Markdown, `rows` lists cards, `forge` makes links into the forge. `root` is the
+        way to the root of the site, for a page that is shown at other addresses than its own.
         """
         self._links.clear()
         prose = self._prose[page.uri.count("/")]
         body = self.templates.get_template(page.template).render(
-            root=root_of(page.uri),
-            parts=_parts(page.uri),
-            forge=self.overview.data.forge,
+            root=root_of(page.uri) if root is None else root,
             prose=prose,
             rows=self._rows,
+            **self.frame(page),
             **facts,
             **page.more(),
         )
         return Body(self._sprite(body) + body, dict(self._links))
+
+    def frame(self, page: BoardPage) -> Facts:
+        """What stands on the page because it stands on all."""
+        data = self.overview.data
+        parts = _parts(page.uri, () if data.compared else (DIFFERENCE,))
+        return {"parts": parts, "past": self.overview.moment if data.is_past else None, "forge": data.forge}
 
     def _sprite(self, body: str) -> str:
         """The icons that the body refers to. What people wrote cannot refer to one: its quotes are escaped."""
@@ -144,9 +150,9 @@ class PartLink(NamedTuple):
     is_here: bool
 
 
-def _parts(uri: str) -> list[PartLink]:
+def _parts(uri: str, absent: Collection[str]) -> list[PartLink]:
     here = part_of(uri)
-    return [PartLink(name, part, part == here) for part, name in PARTS.items()]
+    return [PartLink(name, part, part == here) for part, name in PARTS.items() if part not in absent]
 
 
 def _finalize(value: object) -> object:

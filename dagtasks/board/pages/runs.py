@@ -21,6 +21,7 @@ ROOM_FOR_CODES = 8 * TAIL
 PAGE_TAILS = 120_000
 """Characters of all tails of a page together; beyond that a step names the command that shows its log."""
 CHILDREN = 100
+PROBLEMS = 20
 VALUES = 100
 
 
@@ -92,6 +93,8 @@ def run_pages(view: Overview) -> Iterator[BoardPage]:
 def _list_facts(view: Overview, number: int) -> Facts:
     return {
         "total": len(view.runs),
+        "found": view.data.run_problems[:PROBLEMS],
+        "more_found": max(0, len(view.data.run_problems) - PROBLEMS),
         "runs": run_rows(view, cut(view.runs, number)),
         "pages": turn(number, count_pages(view.runs), runs_uri),
     }

@@ -111,8 +111,8 @@ def draw_graph(nodes: Sequence[Node], edges: Mapping[Edge, int]) -> Markup:
     width = COLUMN * len(found.layers) - (COLUMN - BOX[0]) + 2 * MARGIN
     height = ROW * tallest - (ROW - BOX[1]) + 2 * MARGIN
     return Markup(
-        '<div class="dt-wide"><svg class="dt-graph" width="{0}" height="{1}" viewBox="0 0 {0} {1}" aria-hidden="true">'
-        "{2}{3}</svg></div>"
+        '<div class="dt-wide" tabindex="0" role="group" aria-label="Drawing"><svg class="dt-graph" width="{0}"'
+        ' height="{1}" viewBox="0 0 {0} {1}" aria-hidden="true">{2}{3}</svg></div>'
     ).format(max(width, 0), max(height, 0), Markup().join(drawn), Markup().join(boxes))
 
 

@@ -1,7 +1,7 @@
 """Markdown of strangers -> HTML that holds nothing but text, links and structure.
 
-Raw HTML is shown as text, so `List<int>` survives and a script does not run. Headings start at h3 and get no ids
-(an id of their choice could stand in for one that the theme's scripts look up).
+Raw HTML is shown as text, so `List<int>` survives and a script does not run. Headings start at h3, leave no level
+out, and get no ids (an id of their choice could stand in for one that the theme's scripts look up).
 """
 
 from __future__ import annotations
@@ -55,7 +55,13 @@ def _visible(url: str) -> str:
 
 
 class _Renderer(RendererHTML):
-    """Images of other hosts become links: a page asks nobody but its own site for anything."""
+    """Tables can be scrolled. Images of other hosts become links: a page asks nobody but its own site for anything."""
+
+    def table_open(self, *_: object) -> str:
+        return '<div class="dt-wide" tabindex="0" role="group" aria-label="Table"><table>\n'
+
+    def table_close(self, *_: object) -> str:
+        return "</table></div>\n"
 
     def image(self, tokens: Sequence[Token], idx: int, *_: object) -> str:
         token = tokens[idx]
@@ -67,9 +73,12 @@ class _Renderer(RendererHTML):
 
 
 def _walk(state: StateCore, find_uri: FindUri) -> None:
+    above: list[str] = []
     for token in state.tokens:
+        if token.type == "heading_open":
+            above = [*(tag for tag in above if tag < token.tag), token.tag]
         if token.type in ("heading_open", "heading_close"):
-            token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
+            token.tag = f"h{min(len(above) + 2, 6)}"
         elif token.type == "inline" and token.children:
             token.children = _link_ids(_mark_links(_check_box(token.children)), find_uri)
 

@@ -39,8 +39,8 @@ def draw_timeline(bars: Sequence[Bar], today: date) -> Markup:
     height = HEAD + ROW * len(bars) + 4
     rows = Markup().join(_draw_row(bar, HEAD + ROW * number, scale, today) for number, bar in enumerate(bars))
     return Markup(
-        '<div class="dt-wide"><svg class="dt-timeline" width="{0}" height="{1}" viewBox="0 0 {0} {1}"'
-        ' aria-hidden="true">{2}{3}{4}</svg></div>'
+        '<div class="dt-wide" tabindex="0" role="group" aria-label="Drawing"><svg class="dt-timeline" width="{0}"'
+        ' height="{1}" viewBox="0 0 {0} {1}" aria-hidden="true">{2}{3}{4}</svg></div>'
     ).format(WIDTH, height, _draw_dates(scale, height), _draw_today(scale.x(today), height), rows)
 
 

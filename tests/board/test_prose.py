@@ -9,7 +9,15 @@ KNOWN = {"web-7k2m9q": "../t/web-7k2m9q.html"}
 prose = make_prose(KNOWN.get)
 
 CASES = {
-    "headings start at h3": ("# A\n\n###### B", "<h3>A</h3>\n<h6>B</h6>\n"),
+    "headings start at h3": ("## A\n\n# B", "<h3>A</h3>\n<h3>B</h3>\n"),
+    "headings leave no level out": (
+        "# A\n\n### B\n\n###### C\n\n### D\n\n## E",
+        "<h3>A</h3>\n<h4>B</h4>\n<h5>C</h5>\n<h4>D</h4>\n<h4>E</h4>\n",
+    ),
+    "headings end at h6": (
+        "".join(f"{'#' * n} A\n" for n in range(1, 7)),
+        "<h3>A</h3>\n<h4>A</h4>\n<h5>A</h5>\n" + "<h6>A</h6>\n" * 3,
+    ),
     "raw HTML is text": ("List<int> <b>x</b>", "<p>List&lt;int&gt; &lt;b&gt;x&lt;/b&gt;</p>\n"),
     "a task is linked": ("see web-7k2m9q.", '<p>see <a href="../t/web-7k2m9q.html">web-7k2m9q</a>.</p>\n'),
     "an unknown task is not": ("see web-000000", "<p>see web-000000</p>\n"),

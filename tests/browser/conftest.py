@@ -92,5 +92,5 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope="session")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The site of a repository in which nothing was made yet."""
-    with _built(tmp_path_factory, lambda root: make_repository(root, [{}])) as site:
+    with _built(tmp_path_factory, lambda root: make_repository(root, [{"tasks/README.md": "Tasks\n"}])) as site:
         yield site

@@ -43,6 +43,31 @@ ODD_FILES = {
 }
 """What a repository that lives has, too: broken files, a circle, a missing task, comments, a project without tasks."""
 
+KINDS = (
+    "index.html",
+    "board.html",
+    "list/all/1.html",
+    "list/blocked/1.html",
+    "p/web.html",
+    "p/web/build.html",
+    "p/later.html",
+    "t/web-7k2m9q.html",
+    "t/web-9y418e.html",
+    "t/web-5v0y4a.html",
+    "graph.html",
+    "timeline.html",
+    "runs.html",
+    "r/20261123t091500-k3f9ab.html",
+    "r/20261122t180000-z0q1cd.html",
+    "templates.html",
+    "templates/basic_task.html",
+    "templates/pytest.html",
+    "problems.html",
+    "changes.html",
+    "statistics.html",
+)
+"""Pages of the demo, all of each kind that differ."""
+
 
 @dataclass(frozen=True)
 class Site:

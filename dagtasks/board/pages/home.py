@@ -116,6 +116,7 @@ def _home_facts(view: Overview) -> Facts:
         "more_ready": max(0, len(view.ready) - READY),
         "runs": run_rows(view, view.runs[:RUNS]),
         "broken": view.broken_cards(),
+        "problems": len(view.data.index.problems),
     }
 
 

@@ -1,0 +1,82 @@
+"""Whom a page keeps out: axe's rules for WCAG 2.0 to 2.2, A and AA, in light and dark, and the keyboard alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.browser.conftest import Visit
+from tests.browser.sites import KINDS, Site
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa"]
+RUN = """async rules => [await axe.run(document, {runOnly: rules}), await axe.run('.dt', {runOnly: ['best-practice']})]
+  .flatMap(found => found.violations)"""
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds on the page: rule, element, and why. The page must be open without its policy.
+
+    What is only good practice is looked for in the board's own part: the theme has an unnamed dialog around its search.
+    """
+    base: Any = pytest.importorskip("axe_playwright_python.base", reason="axe-playwright-python is not installed")
+    page.evaluate(base.AXE_SCRIPT)
+    nodes = ((rule["id"], node) for rule in page.evaluate(RUN, WCAG) for node in rule["nodes"])
+    return [f"{rule}: {node['html'][:150]} {node['failureSummary'][:200]}" for rule, node in nodes]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("uri", KINDS)
+def test_axe_finds_nothing(visit: Visit, demo: Site, uri: str, scheme: str):
+    assert violations(visit(demo, uri, color_scheme=scheme, bypass_csp=True)) == []
+
+
+FOCUSABLE = """() => {
+  const all = 'a[href], button, summary, input, select, textarea, [tabindex]';
+  window.wanted = [...document.querySelector('.md-content').querySelectorAll(all)].filter(each => each.tabIndex >= 0
+    && !each.disabled && !each.closest('[aria-hidden=true]') && each.getClientRects().length
+    && each.checkVisibility({visibilityProperty: true, contentVisibilityAuto: false}));
+  return wanted.length }"""
+FOCUSED = """() => {
+  const here = document.activeElement, box = here.getBoundingClientRect();
+  const isShown = part => {
+    const style = getComputedStyle(here, part);
+    return style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0 && (!part || style.content !== 'none') };
+  const middle = (start, end, limit) => (Math.max(start, 0) + Math.min(end, limit)) / 2;
+  const over = document.elementFromPoint(middle(box.left, box.right, innerWidth), middle(box.top, box.bottom, innerHeight));
+  return [wanted.indexOf(here), here.outerHTML.slice(0, 140), [null, '::after'].some(isShown),
+    !!over && (here.contains(over) || over.contains(here))] }"""
+SCROLLERS = """() => [...document.querySelectorAll('.dt, .dt *')].filter(each => {
+    const style = getComputedStyle(each), x = /auto|scroll/.test(style.overflowX), y = /auto|scroll/.test(style.overflowY);
+    return (x && each.scrollWidth > each.clientWidth + 1) || (y && each.scrollHeight > each.clientHeight + 1) })
+  .filter(each => each.tabIndex < 0 && !each.querySelector('a[href]:not([tabindex="-1"]), button, summary, input, select'))
+  .map(each => each.outerHTML.slice(0, 140))"""
+
+
+@pytest.mark.parametrize("uri", KINDS)
+def test_past_the_chrome_the_keyboard_reaches_everything_and_is_seen(visit: Visit, demo: Site, uri: str):
+    page = visit(demo, uri)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.matches('.md-skip')")
+    page.keyboard.press("Enter")
+    total = page.evaluate(FOCUSABLE)
+    places = []
+    for _ in range(total):
+        page.keyboard.press("Tab")
+        places.append(page.evaluate(FOCUSED))
+    assert [number for number, *_ in places] == list(range(total))
+    assert [what for _, what, is_shown, is_free in places if not (is_shown and is_free)] == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_whatever_scrolls_can_be_scrolled_with_the_keyboard(visit: Visit, demo: Site, width: int):
+    page = visit(demo, viewport={"width": width, "height": 700})
+    found = {}
+    for uri in KINDS:
+        page.goto(f"{demo.url}/{uri}")
+        page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+        found[uri] = page.evaluate(SCROLLERS)
+    assert {uri: scrollers for uri, scrollers in found.items() if scrollers} == {}

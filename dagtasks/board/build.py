@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -44,7 +45,7 @@ def build_site(
     Raises `NotFound` without `mkdocs.yml`, `InvalidProject` when MkDocs fails (strict: when it warns), `Conflict` when
     the folder holds something that is no built site. In each case the old site stays as it was.
     """
-    plugin = _adapter()
+    plugin = _import("plugin")
     source = _make_ready(past, root.name) if past else root
     config = plugin.read_config(source / CONFIG, is_strict=is_strict)
     target = Path(site_dir or root / os.path.relpath(config.site_dir, source)).resolve()
@@ -63,25 +64,41 @@ def _make_ready(past: Project, name: str) -> Path:
     return past.root
 
 
+def stage_site(project: Project, folder: Path) -> None:
+    """Write the board as plain files into `folder`, without MkDocs. What was there before stays when that fails.
+
+    Raises `Conflict` when the folder holds something that is no built site.
+    """
+    stage = _import("stage")
+    target = folder.resolve()
+    _check_target(project.root.resolve(), target)
+    view = _import("overview").Overview(_import("source").load_board(project))
+    with _staging(target) as staging:
+        for uri, content in stage.stage_board(view):
+            path = staging / uri
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        _swap(staging, target)
+
+
 def serve_site(root: Path, address: str, tell: Callable[[str], None]) -> None:
     """Serve the board at `host:port`, building again when a task, template or page changes, until interrupted.
 
     `tell` gets a line for what happens: where it is served, each build, each warning. Raises `NotFound` without
     `mkdocs.yml`, `InvalidProject` when the first build fails, and `OSError` when the port is taken.
     """
-    plugin = _adapter()
+    plugin = _import("plugin")
     plugin.read_config(root / CONFIG)
     plugin.serve_pages(root / CONFIG, address, tell)
 
 
-def _adapter() -> ModuleType:
-    """The MkDocs adapter. MkDocs is an extra: everything else works without it."""
+def _import(name: str) -> ModuleType:
+    """A module of the board. What it needs is an extra: everything else works without it."""
     try:
-        from dagtasks.board import plugin
+        return import_module(f"dagtasks.board.{name}")
     except ModuleNotFoundError as error:
         hint = "install it: pip install 'dagtasks[board]'"
         raise DagtasksError(f"the board needs the package {error.name}", hint=hint) from error
-    return plugin
 
 
 def _check_target(root: Path, target: Path) -> None:

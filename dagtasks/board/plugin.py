@@ -107,12 +107,11 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
     def _load(self, start: Path, config: MkDocsConfig) -> None:
         try:
             self._project = self.past or find_project(start, use_cache=not self.is_fresh)
-            if not config.site_url and (address := self._project.settings.site_url):
-                config.site_url = address.rstrip("/") + "/"
             data = load_board(self._project, is_past=self.past is not None)
         except DagtasksError as error:
             text = f"{error.message} ({error.hint})" if error.hint else error.message
             raise PluginError("\n".join([text, *map(str, getattr(error, "problems", ()))])) from error
+        config.site_url = config.site_url or data.address or None
         data = replace(data, compared=self.compared, address=config.site_url or "")
         self._press = Press(Overview(data), self._templates)
         self._pages = list(board_site(self._press.overview))

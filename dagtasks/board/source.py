@@ -40,6 +40,7 @@ def load_board(project: Project, *, is_past: bool = False) -> BoardData:
         as_of=as_of,
         forge=find_forge(project),
         is_past=is_past,
+        address=address.rstrip("/") + "/" if (address := project.settings.site_url) else "",
     )
 
 

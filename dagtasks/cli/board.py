@@ -15,7 +15,7 @@ from dagtasks.service import boards, setup
 
 @click.group(cls=Group)
 def group() -> None:
-    """The static site: init, build, serve."""
+    """The static site: init, build, stage, serve."""
 
 
 @group.command()
@@ -39,8 +39,22 @@ def build(app: App, /, at: str | None, diff: str | None, site_dir: Path | None, 
 
     When that fails, the old site stays as it was.
     """
-    project = app.project()
-    built = boards.build(project, site_dir, at=at, diff=diff, strict=strict)
+    return _show(boards.build(app.project(), site_dir, at=at, diff=diff, strict=strict), as_json=as_json)
+
+
+@group.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@json_option
+@click.pass_obj
+def stage(app: App, /, folder: Path, *, as_json: bool) -> int:
+    """Write the board as plain files, without MkDocs.
+
+    What is there stays as it was when that fails; a folder that holds something else is refused.
+    """
+    return _show(boards.stage(app.project(), folder), as_json=as_json)
+
+
+def _show(built: boards.Built, *, as_json: bool) -> int:
     data = {"site": str(built.site), "pages": built.pages}
     return show("board", data, f"{built.pages} pages in {built.site}", as_json=as_json, problems=built.problems)
 

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
-from dagtasks.board.build import build_site, serve_site
+from dagtasks.board.build import build_site, serve_site, stage_site
 from dagtasks.board.data import Compared
 from dagtasks.errors import InvalidInput, Problem
 from dagtasks.service.diff import compare
@@ -47,8 +47,7 @@ def build(
             past=past,
             compared=compared and compared.told,
         )
-        pages = sum(1 for _ in built.site_dir.rglob("*.html"))
-        return Built(built.site_dir, pages, (past or project).load().problems)
+        return Built(built.site_dir, _count_pages(built.site_dir), (past or project).load().problems)
 
 
 class _Told(NamedTuple):
@@ -66,6 +65,16 @@ def _choose(at: str | None, compared: _Told | None) -> str | None:
     if at is not None and compared:
         raise InvalidInput("a difference is shown with the board of its second side", hint="leave out --at")
     return compared.after if compared else at
+
+
+def stage(project: Project, folder: Path) -> Built:
+    """Write the board as plain files into the folder. Raises `Conflict` when that holds something else."""
+    stage_site(project, folder)
+    return Built(folder.resolve(), _count_pages(folder), project.load().problems)
+
+
+def _count_pages(site: Path) -> int:
+    return sum(1 for _ in site.rglob("*.html"))
 
 
 def serve(project: Project, address: str, tell: Callable[[str], None]) -> None:

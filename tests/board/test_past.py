@@ -152,3 +152,18 @@ def test_no_hook_runs_and_no_sparse_work_tree_makes_it_smaller(root: Path, cli: 
     assert cli(root, "board", "build", "--at", "then").code == 0
     assert not (root / "hook-ran").exists()
     assert (root / "site/t/web-7k2m9q.html").exists()
+
+
+def test_the_same_commit_gives_the_same_bytes_anywhere(
+    root: Path, tmp_path: Path, process: Callable[..., Result]
+) -> None:
+    clone = tmp_path / "else" / "where"
+    git(tmp_path, "clone", "--quiet", str(root), str(clone))
+    git(clone, "fetch", "--quiet", "origin", "+refs/dagtasks/*:refs/dagtasks/*", "+refs/tags/*:refs/tags/*")
+    git(clone, "remote", "remove", "origin")
+    here = ["board", "build", "--diff", "then..HEAD", "--site-dir"]
+    process(root, *here, str(tmp_path / "one"), env={"PYTHONHASHSEED": "1", "TZ": "UTC"})
+    process(clone, "--no-cache", *here, str(tmp_path / "two"), env={"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"})
+    one, two = (files_of(tmp_path / name) for name in ("one", "two"))
+    assert {"diff.html", "feed.xml", "404.html", "changes.html", "index.html"} <= one.keys()
+    assert one == two

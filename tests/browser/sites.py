@@ -114,10 +114,12 @@ def patched_time(when: str) -> Iterator[None]:
 
 
 def demo_repository(root: Path) -> Path:
-    """Twelve tasks with a past, runs with logs, comments, and everything that may be wrong with files."""
+    """Twelve tasks with a past, runs with logs, comments, and everything that may be wrong with files; a remote, too."""
     files = sample_files()
     planned = {path: _planned(text) if "/web-" in path else text for path, text in files.items()}
-    return make_repository(root, [planned, files, ODD_FILES], sample_runs())
+    made = make_repository(root, [planned, files, ODD_FILES], sample_runs())
+    git(made, "remote", "add", "origin", "git@github.com:team/web.git")
+    return made
 
 
 def _planned(text: str) -> str:

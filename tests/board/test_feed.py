@@ -130,7 +130,7 @@ def test_the_site_has_it_and_its_pages_lead_there(project: MakeProject, cli: Cal
         "list/all/1.html": "../../",
     }.items():
         head = (root / "site" / uri).read_text().partition("</head>")[0]
-        link = f'<link rel="alternate" type="application/atom+xml" title="Changes" href="{way}feed.xml">'
+        link = f'<link rel="feed alternate" type="application/atom+xml" title="Changes" href="{way}feed.xml">'
         assert (uri, link in head) == (uri, True)
 
 

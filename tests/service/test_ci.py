@@ -136,7 +136,8 @@ def commands(job: dict[Any, Any], kind: str, event: str) -> Iterator[str]:
 def run_job(folder: Path, kind: str, event: str, **env: str) -> list[subprocess.CompletedProcess[str]]:
     """Run the commands, each in a shell of its own that stops at the first failure, up to the first that fails."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    names = {"GITHUB_BASE_REF": "main", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main"} if event != "push" else {}
+    base = git(folder, "merge-base", "HEAD", "refs/remotes/origin/main")
+    names = {"GITHUB_BASE_REF": "main", "CI_MERGE_REQUEST_DIFF_BASE_SHA": base} if event != "push" else {}
     done: list[subprocess.CompletedProcess[str]] = []
     for command in commands(job_file(folder, kind), kind, event):
         done.append(
@@ -221,6 +222,7 @@ def test_a_proposed_change_is_checked_and_built(kind: str, hosted: Path, tmp_pat
     assert [(each.returncode, each.stderr) for each in done] == [(0, "")] * len(done)
     task = (folder / "site/t/web-9n4r8v.html").read_text()
     assert "dt-is-in_progress" in task
+    assert "Limit the rate of failed sign-ins" in (folder / "site/diff.html").read_text()
     assert "/_edit/main/" in task  # no branch is checked out: the default one is that of the remote
 
 

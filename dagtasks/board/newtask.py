@@ -8,6 +8,7 @@ from itertools import count
 from typing import NamedTuple
 
 from dagtasks.board.overview import Overview
+from dagtasks.board.uris import project_uri
 from dagtasks.model.names import ID_ALPHABET, ID_LENGTH
 from dagtasks.model.summary import TASK_KEYS
 from dagtasks.model.values import Priority, Status
@@ -15,6 +16,10 @@ from dagtasks.store.emitter import make_document
 from dagtasks.store.layout import new_task_place
 
 NAME = "New task"
+PROJECTS = 12
+"""Projects for which the board offers a new task."""
+PLACE = "dt-new"
+"""The part of a project's page that tells how to make one."""
 
 
 class NewTask(NamedTuple):
@@ -25,6 +30,26 @@ class NewTask(NamedTuple):
     text: str
     uri: str | None
     command: tuple[str, ...]
+
+
+class Proposal(NamedTuple):
+    """A way to a new task in a project: a file for it in the forge, else the page of the project. `id` with a file."""
+
+    project: str
+    id: str | None
+    uri: str
+
+
+def propose_tasks(view: Overview) -> list[Proposal]:
+    """Ways to a new task in each of the first projects; none of them is broken."""
+    return [_propose(view, project.key) for project in view.projects[:PROJECTS]]
+
+
+def _propose(view: Overview, key: str) -> Proposal:
+    new = make_new_task(view, key)
+    if new and new.uri:
+        return Proposal(view.project_name(key), new.id, new.uri)
+    return Proposal(view.project_name(key), None, f"{project_uri(key)}#{PLACE}")
 
 
 def make_new_task(view: Overview, project: str, phase: str | None = None) -> NewTask | None:

@@ -296,6 +296,7 @@ def test_what_the_links_to_new_tasks_hold_is_valid(root: Path, cli: Callable[...
     pages = pages_of(root / "site")
     links = {link for page in pages.values() for link in links_of(page, "/team/web/new/")}
     assert len(links) == 4  # the project and its three phases
+    assert len(links_of(pages["board.html"], "/team/web/new/")) == 1
     ids = set()
     for link in links:
         assert unquote(urlsplit(link).path) == "/team/web/new/feature/x#1"
@@ -328,3 +329,5 @@ def test_without_a_forge_there_are_only_commands() -> None:
     assert [link for body in bodies for link in body.links if urlsplit(link).netloc.count("git")] == []
     assert any("dagtasks task create web --name 'New task'" in body.words for body in bodies)
     assert any("dagtasks task set web-7k2m9q status=completed" in body.words for body in bodies)
+    assert any("p/web.html#dt-new" in body.links for body in bodies)
+    assert [body.ids.count("dt-new") for body in bodies if "dt-new" in body.ids] == [1] * 4

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
+from dagtasks.board.newtask import propose_tasks
 from dagtasks.board.overview import COLUMNS, Card, Overview, Person
 from dagtasks.board.pages.press import BoardPage, Facts
 from dagtasks.board.pages.projects import Part, phase_parts, project_part
@@ -146,6 +147,7 @@ def _board_facts(view: Overview) -> Facts:
         "broken": broken[:PER_COLUMN],
         "total_broken": len(broken),
         "columns": [_column(view, status) for status in COLUMNS],
+        "new": propose_tasks(view),
         "scripts": [view.task_index.uri, *map(asset_uri, ON_BOARD)],
         "sorts": tuple(SORTS),
         "priorities": tuple(Priority),

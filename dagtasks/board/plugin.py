@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import html
 import logging
+import marshal
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin
@@ -32,6 +34,7 @@ from mkdocs.structure.toc import AnchorLink, TableOfContents
 from mkdocs.utils.templates import TemplateContext
 
 from dagtasks.board import shell, uris
+from dagtasks.board.compiled import CompiledTemplates
 from dagtasks.board.data import Compared
 from dagtasks.board.overview import Overview
 from dagtasks.board.pages.feed import feed_page
@@ -44,6 +47,7 @@ from dagtasks.board.shell import Shell
 from dagtasks.board.site import board_site
 from dagtasks.board.source import load_board
 from dagtasks.errors import DagtasksError, InvalidProject, NotFound
+from dagtasks.store.fork import beside
 from dagtasks.store.project import Project, find_project
 
 if TYPE_CHECKING:
@@ -54,6 +58,8 @@ HOME_TEMPLATE = "dagtasks-home.html"
 PAGE_TEMPLATE = "dagtasks-page.html"
 ASIDE = ".dagtasks"
 SITEMAP_LIMIT = 45_000
+ALONE = 100
+"""Pages that are made sooner than a second process begins."""
 
 log = get_plugin_logger("dagtasks")
 
@@ -71,7 +77,7 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
     def __init__(self) -> None:
         self._is_preview = False
         self._set_date = False
-        self._templates = make_templates()
+        self._compiled: CompiledTemplates
         self._project: Project
         self._press: Press
         self._pages: list[BoardPage] = []
@@ -113,7 +119,8 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
             raise PluginError("\n".join([text, *map(str, getattr(error, "problems", ()))])) from error
         config.site_url = config.site_url or data.address or None
         data = replace(data, compared=self.compared, address=config.site_url or "")
-        self._press = Press(Overview(data), self._templates)
+        self._compiled = CompiledTemplates(self._project)
+        self._press = Press(Overview(data), make_templates(self._compiled))
         self._pages = list(board_site(self._press.overview))
         self._feed = feed_page(self._press.overview)
         self._fix_date(data.as_of)
@@ -132,6 +139,7 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
 
     def _keep_notes(self, config: MkDocsConfig) -> None:
         self._noted = self._reuse.noted
+        self._compiled.keep()
         if not self._is_preview:
             site = self.old_site or Path(config.site_dir).absolute()
             self._project.remember(_notes_name(site), self._noted)
@@ -180,16 +188,36 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         """Write all generated pages: other plugins have had their say about the theme's environment by now."""
         for item in self._nav:
             _defuse(item)
-        shells: dict[tuple[int, str], Shell] = {}
-        code = digest_of_code()
+        env.bytecode_cache = self._compiled
+        shells: dict[tuple[int, tuple[str, ...]], Shell] = {}
+        work: list[tuple[BoardPage, Shell]] = []
         for page in self._pages:
-            place = (page.uri.count("/"), uris.part_of(page.uri))
+            entries = _find_entries(self._nav, uris.part_of(page.uri))
+            place = (page.uri.count("/"), tuple(entry.url for entry in entries))
             if place not in shells:
-                shells[place] = self._make_shell(env, config, files, page)
-            self._put(page, shells[place], config, code)
+                shells[place] = self._make_shell(env, config, files, page.uri, entries)
+            work.append((page, shells[place]))
+        self._put_all(work, config)
         feed = self._press.render(self._feed, self._feed.facts()).text
         Path(config.site_dir, self._feed.uri).write_bytes(feed.encode())
         return env
+
+    def _put_all(self, work: Sequence[tuple[BoardPage, Shell]], config: MkDocsConfig) -> None:
+        """Put the pages into the site; of many every other one in a second process."""
+        code = digest_of_code()
+        first, second = (work[::2], work[1::2]) if len(work) > ALONE else (work, [])
+
+        def put_second() -> bytes:
+            before = len(self._reuse.noted)
+            for page, chrome in second:
+                self._put(page, chrome, config, code)
+            return marshal.dumps(dict(islice(self._reuse.noted.items(), before, None)))
+
+        with beside(put_second) if second else nullcontext() as finish:
+            for page, chrome in first:
+                self._put(page, chrome, config, code)
+            if finish:
+                self._reuse.noted |= marshal.loads(finish())  # noqa: S302 - from our own process
 
     def _put(self, page: BoardPage, chrome: Shell, config: MkDocsConfig, code: str) -> None:
         """Put the page into the site: as the last build made it, or made anew."""
@@ -200,9 +228,11 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         if not self._reuse.take(page.uri, key, path):
             self._reuse.note(page.uri, key, self._write(page, facts, chrome, config), path)
 
-    def _make_shell(self, env: Environment, config: MkDocsConfig, files: Files, sample: BoardPage) -> Shell:
-        page = _shell_page(config, sample.uri)
-        with _marked(self._nav, uris.part_of(sample.uri)):
+    def _make_shell(
+        self, env: Environment, config: MkDocsConfig, files: Files, uri: str, entries: Sequence[Page]
+    ) -> Shell:
+        page = _shell_page(config, uri)
+        with _marked(entries):
             context = get_context(self._nav, files, config, page)
             context = config.plugins.on_page_context(context, page=page, config=config, nav=self._nav)
             context["dagtasks_body"] = shell.BODY  # type: ignore[typeddict-unknown-key]
@@ -326,12 +356,16 @@ def _shell_page(config: MkDocsConfig, uri: str) -> Page:
     return page
 
 
-@contextmanager
-def _marked(nav: Navigation, section: str) -> Iterator[None]:
-    """The navigation with the entry of that part marked as the one that is looked at; without such one the board's."""
-    places = (section, uris.BOARD) if section != uris.HOME else (section,)
+def _find_entries(nav: Navigation, part: str) -> list[Page]:
+    """The entries of the navigation under which the pages of that part are; where there is none, those of the board."""
+    places = (part, uris.BOARD) if part != uris.HOME else (part,)
     found = ([page for page in nav.pages if uri in (page.file.src_uri, page.file.dest_uri)] for uri in places)
-    entries = next(filter(None, found), [])
+    return next(filter(None, found), [])
+
+
+@contextmanager
+def _marked(entries: Iterable[Page]) -> Iterator[None]:
+    """Entries of the navigation, marked as the ones that are looked at."""
     for page in entries:
         page.active = True
     try:

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,50 @@ def test_without_the_cache_all_are_made_anew(root: Path, cli: Callable[..., Resu
     after = pages(root / "site")
     assert made_anew(first, after) == set(first)
     assert {uri: text for uri, (_, text) in first.items()} == {uri: text for uri, (_, text) in after.items()}
+
+
+def test_two_processes_make_the_same_site_as_one(root: Path) -> None:
+    def build(site: str, processors: set[int]) -> dict[str, tuple[int, bytes]]:
+        # In a process of its own: one that has threads, as this one may, is not forked.
+        command = [sys.executable, "-m", "dagtasks", "board", "build", "--site-dir", site]
+        affinity = partial(os.sched_setaffinity, 0, processors)
+        subprocess.run(command, cwd=root, check=True, capture_output=True, preexec_fn=affinity)
+        return pages(root / site)
+
+    write_files(
+        root, {f"tasks/web/web-{number:06}.yaml": f"name: Task {number}, as web-7k2m9q\n" for number in range(120)}
+    )
+    commit(root)
+    alone = build("alone", {0})
+    both = build("both", os.sched_getaffinity(0))
+    assert {uri: text for uri, (_, text) in both.items()} == {uri: text for uri, (_, text) in alone.items()}
+    assert made_anew(both, build("both", os.sched_getaffinity(0))) == set()
+
+
+BUILD = """
+import jinja2, pathlib
+from dagtasks.board.build import build_site
+
+compile_template = jinja2.Environment._compile
+
+def tell(environment, source, filename):
+    print(pathlib.Path(filename).name)
+    return compile_template(environment, source, filename)
+
+jinja2.Environment._compile = tell
+build_site(pathlib.Path.cwd())
+"""
+
+
+def test_templates_are_compiled_once(root: Path) -> None:
+    def build() -> set[str]:
+        done = subprocess.run([sys.executable, "-c", BUILD], cwd=root, check=True, capture_output=True, text=True)
+        return set(done.stdout.split())
+
+    assert {"task.html", "board.html", "base.html"} <= build()
+    (root / "tasks/web/web-7k2m9q.yaml").write_text("name: Another\n")
+    # The theme's search asks for two texts of the language, in an environment of its own.
+    assert build() <= {"language.html", "en.html"}
 
 
 def test_an_edit_makes_the_pages_anew_that_show_it(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import urldefrag
 
@@ -21,10 +22,12 @@ SEEN = """() => [...document.querySelectorAll('a[href]')]
   .filter(link => link.closest('details:not([open])') || link.getClientRects().length)
   .map(link => new URL(link.getAttribute('href'), document.baseURI).href)"""
 WORDS = """() => { document.querySelectorAll('.dt details').forEach(each => each.open = true);
-  document.querySelectorAll('.dt time').forEach(each => each.remove());
+  document.querySelectorAll('.dt :is(time, button, [role=status], [role=search], [aria-label=Views])').forEach(each => each.remove());
   return document.querySelector('.dt').innerText.split(/\\s+/).join(' ') }"""
 WIDE = """() => [...document.querySelectorAll('body *')].filter(each => each.getBoundingClientRect().right > innerWidth + 1)
   .map(each => each.outerHTML.slice(0, 120)).slice(0, 3)"""
+NEW_ID = re.compile(r"(?<=-)\w{6}(?=\.yaml with)")
+"""Of the file that could be made: a script chooses another one for each reader."""
 CHROME = ".md-header, .md-tabs, .md-sidebar, .md-footer, .md-search, .md-top, .md-dialog, .dt-nav"
 
 
@@ -32,8 +35,7 @@ def test_no_page_asks_another_host_or_breaks_its_policy(visit: Visit, demo: Site
     page = visit(demo)
     for uri in demo.pages:
         page.goto(f"{demo.url}/{uri}")
-        policies = page.locator("meta[http-equiv=Content-Security-Policy]")
-        assert (uri, policies.count()) == (uri, 0 if uri == "404.html" else 1)
+        assert page.locator("meta[http-equiv=Content-Security-Policy]").count() == 1, uri
 
 
 def test_a_board_of_nothing_and_one_of_a_thousand_tasks_are_as_quiet(visit: Visit, empty: Site, large: Site):
@@ -53,7 +55,7 @@ def test_on_disk_every_link_leads_somewhere(watcher: Watcher, demo: Site):
         page.goto(f"{base}/{uri}")
         links[uri] = page.evaluate(LINKS)
         marks |= {f"{base}/{uri}", *(f"{base}/{uri}#{each}" for each in page.evaluate(IDS))}
-    wanted = {(uri, link) for uri, found in links.items() for link in found if link.startswith("file:")}
+    wanted = {(uri, _place(link)) for uri, found in links.items() for link in found if link.startswith("file:")}
     files = {path.as_uri() for path in demo.folder.rglob("*") if path.is_file()}
     assert {(uri, link) for uri, link in wanted if link not in marks and urldefrag(link)[0] not in files} == set()
     assert {(uri, link) for uri, link in wanted if urldefrag(link)[1] and link not in marks} == set()
@@ -61,10 +63,16 @@ def test_on_disk_every_link_leads_somewhere(watcher: Watcher, demo: Site):
     assert {url.partition(":")[0] for url in watcher.requests} <= {"file", "data"}
 
 
+def _place(link: str) -> str:
+    """The link without the view of the board that it asks for: that is no place on the page."""
+    url, mark = urldefrag(link)
+    return url if "=" in mark else link
+
+
 @pytest.mark.parametrize("uri", KINDS)
 def test_without_scripts_the_same_can_be_read(visit: Visit, demo: Site, uri: str):
     said = [visit(demo, uri, java_script_enabled=on).evaluate(WORDS) for on in (False, True)]
-    assert said[0] == said[1]
+    assert NEW_ID.sub("", said[0]) == NEW_ID.sub("", said[1])
 
 
 def test_without_scripts_every_page_can_be_reached(visit: Visit, demo: Site):

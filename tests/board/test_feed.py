@@ -6,15 +6,17 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from jinja2 import Environment
 
 from dagtasks.board.data import BoardData, Change
 from dagtasks.board.overview import Overview
 from dagtasks.board.pages.feed import feed_page
-from dagtasks.board.pages.press import Press
+from dagtasks.board.pages.press import Press, make_templates
 from tests.board.hostile import HOSTILE, Page
 from tests.board.sample import sample_data, sample_files
 from tests.conftest import MakeProject, Result, git
@@ -22,10 +24,15 @@ from tests.conftest import MakeProject, Result, git
 ATOM = "{http://www.w3.org/2005/Atom}"
 
 
+@cache
+def templates() -> Environment:
+    return make_templates()
+
+
 def feed(data: BoardData) -> ElementTree.Element:
     view = Overview(data)
     page = feed_page(view)
-    return ElementTree.fromstring(Press(view).render(page, page.facts()).text)
+    return ElementTree.fromstring(Press(view, templates()).render(page, page.facts()).text)
 
 
 def text(element: ElementTree.Element, name: str) -> str:

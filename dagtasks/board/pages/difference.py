@@ -190,7 +190,7 @@ def _find_entries(view: Overview, compared: Compared) -> Iterator[Entry]:
     subjects = _collect(compared.events)
     for name, task in new.tasks.items():
         old = compared.old.tasks.get(name)
-        if old and new.is_waiting(task) and compared.old.is_ready(old):
+        if old and new.is_waiting(task) and not compared.old.is_waiting(old):
             waits_for = ", ".join(islice(new.open_dependencies(task), FIELDS))
             subject = subjects.setdefault(("task", name), _Subject(task.name))
             subject.words.add(_WAITING)

@@ -24,8 +24,10 @@ nav:
 theme:
   name: material
   font: false                # no request to another host
+  icon:
+    logo: material/view-column-outline
   features:
-    - navigation.tabs
+    # - navigation.tabs      with pages of your own, these come into the header
     - content.code.copy
   palette:
     - media: "(prefers-color-scheme)"

@@ -20,6 +20,7 @@ FEED = "feed.xml"
 MISSING = "404.html"
 
 PARTS = {
+    HOME: "Home",
     BOARD: "Board",
     ALL_TASKS: "Tasks",
     GRAPH: "Dependencies",

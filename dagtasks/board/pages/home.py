@@ -14,7 +14,7 @@ from dagtasks.board.pages.projects import Part, phase_parts, project_part
 from dagtasks.board.pages.runs import run_rows
 from dagtasks.board.scripts import ON_BOARD, asset_uri
 from dagtasks.board.uris import BOARD, HOME, MISSING, PROBLEMS, list_uri
-from dagtasks.errors import Problem
+from dagtasks.errors import Problem, Severity
 from dagtasks.model.summary import TaskSummary
 from dagtasks.model.values import Priority, Status
 from dagtasks.planning.query import SORTS
@@ -117,7 +117,7 @@ def _home_facts(view: Overview) -> Facts:
         "more_ready": max(0, len(view.ready) - READY),
         "runs": run_rows(view, view.runs[:RUNS]),
         "broken": view.broken_cards(),
-        "problems": len(view.data.index.problems),
+        "problems": sum(problem.severity is not Severity.NOTE for problem in view.data.index.problems),
     }
 
 

@@ -251,7 +251,14 @@ def test_directory_urls_change_nothing_for_the_board(board):
 ACTIVE = re.compile(r'md-tabs__item--active">\s*<a href="([^"]*)"')
 
 
-def test_the_navigation_shows_where_a_page_belongs(site):
+def with_tabs(root):
+    text = (root / "mkdocs.yml").read_text()
+    (root / "mkdocs.yml").write_text(text.replace("# - navigation.tabs", "- navigation.tabs"))
+    return root
+
+
+def test_the_navigation_shows_where_a_page_belongs(board):
+    site = build_site(with_tabs(board()), is_strict=True).site_dir
     assert ACTIVE.findall(read(site, "board.html")) == ["board.html"]
     assert ACTIVE.findall(read(site, "t/web-7k2m9q.html")) == ["../board.html"]
     assert ACTIVE.findall(read(site, "runs.html")) == ["board.html"]
@@ -259,7 +266,7 @@ def test_the_navigation_shows_where_a_page_belongs(site):
 
 
 def test_a_part_of_the_board_can_have_an_entry_of_its_own(board):
-    root = board()
+    root = with_tabs(board())
     text = (root / "mkdocs.yml").read_text()
     (root / "mkdocs.yml").write_text(text.replace("nav:\n", "nav:\n  - Tasks: list/all/1.html\n"))
     site = build_site(root, is_strict=True).site_dir

@@ -7,7 +7,7 @@
   const tools = find("#dt-tools"), board = find("#dt-board"), columns = find(".dt-columns", board);
   const box = find("#dt-query"), wrong = find("#dt-wrong"), counter = find("#dt-found"), turn = find("#dt-turn");
   const peek = find("#dt-peek"), help = find("#dt-help"), keysOn = find("#dt-keys");
-  const COLUMN = 50, CELL = 10, OPEN = 250; // cards of a column, of a column in a row, and of rows that begin open
+  const COLUMN = Number(board.dataset.limit), CELL = 10, OPEN = 250; // cards of a column, of a cell, of rows that begin open
   const unseen = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]/gu;
 
   // -- small things -----------------------------------------------------------------------------------------------------
@@ -54,12 +54,16 @@
   // -- the view: what the address says ------------------------------------------------------------------------------------
 
   const isAlone = table.projects.length === 1;
+  /* What tasks of a row have in common; the row's name; and its place among the others (null: last). */
   const GROUPS = {
-    project: (task) => [task.projectName, [task.project]],
-    phase: (task) => (task.phase ? [isAlone ? task.phase.name : `${task.phase.name} (${task.projectName})`, [task.project, task.phase.order ?? 1e9, task.phase.key]] : ["No phase", null]),
-    assignee: (task) => (task.person ? [task.person.name, [Q.fold(task.person.name), task.person.name]] : ["Nobody", null]),
-    priority: (task) => [words(task.priority), [-table.priorities.indexOf(task.priority)]],
+    project: [(task) => task.project, (task) => task.projectName, (task) => [task.project]],
+    phase: [(task) => task.phase, (task) => (task.phase ? nameOfPhase(task.phase) : "No phase"),
+      (task) => task.phase && [task.phase.project, task.phase.order ?? 1e9, task.phase.key]],
+    assignee: [(task) => task.person, (task) => (task.person ? task.person.name : "Nobody"),
+      (task) => task.person && [Q.fold(task.person.name), task.person.name]],
+    priority: [(task) => task.priority, (task) => words(task.priority), (task) => [-table.priorities.indexOf(task.priority)]],
   };
+  const nameOfPhase = (phase) => (isAlone ? phase.name : `${phase.name} (${phase.projectName})`);
 
   function readView(hash) {
     const given = new URLSearchParams(hash.slice(1));
@@ -102,12 +106,15 @@
 
   const orders = new Map();
   function order(by) {
-    if (!orders.has(by)) orders.set(by, by ? Q.sort(table.tasks, by, table) : [...table.tasks].sort(byUrgency));
+    if (!orders.has(by)) orders.set(by, by ? Q.sort(table.tasks, by, table) : byUrgency());
     return orders.get(by);
   }
 
-  const byUrgency = (one, other) => Q.compare(urgency(one), urgency(other));
-  const urgency = (task) => [-table.priorities.indexOf(task.priority), task.due || "9999", task.id];
+  /* As the columns of the page: most urgent first, then by day, then by id, by which they are ordered already. */
+  function byUrgency() {
+    const keys = table.tasks.map((task) => `${9 - table.priorities.indexOf(task.priority)}${task.due || "9999"}`);
+    return [...table.tasks].sort((one, other) => (keys[one.n] < keys[other.n] ? -1 : keys[one.n] > keys[other.n] ? 1 : 0));
+  }
 
   function select({ q, sort }) {
     const { tests, wantsBroken } = Q.parse(q, table, today());
@@ -238,13 +245,10 @@
   }
 
   function drawRows() {
-    const rows = new Map();
-    found.tasks.forEach((task) => {
-      const [name, key] = GROUPS[view.group](task);
-      if (!rows.has(name)) rows.set(name, { name, key, tasks: [] });
-      rows.get(name).tasks.push(task);
-    });
-    const sorted = [...rows.values()].sort((one, other) => (one.key && other.key ? Q.compare(one.key, other.key) : !one.key - !other.key));
+    const rows = new Map(), [common, nameOf, placeOf] = GROUPS[view.group];
+    found.tasks.forEach((task) => (rows.get(common(task)) || rows.set(common(task), []).get(common(task))).push(task));
+    const sorted = [...rows.values()].map((tasks) => ({ tasks, name: nameOf(tasks[0]), place: placeOf(tasks[0]) }))
+      .sort((one, other) => (one.place && other.place ? Q.compare(one.place, other.place) : !one.place - !other.place));
     let room = OPEN;
     board.replaceChildren(...sorted.map((row, number) => {
       const isOpen = room > 0;
@@ -317,7 +321,7 @@
       status: table.statuses.map((status) => option(status, words(status))),
       priority: [...table.priorities].reverse().map((priority) => option(priority, words(priority))),
       project: table.projects.filter((project) => project[2]).map(([key, name]) => option(key, name)),
-      phase: phases.map((phase) => option(isAlone ? phase.key : phase.id, isAlone ? phase.name : `${phase.name} (${phase.projectName})`)),
+      phase: phases.map((phase) => option(isAlone ? phase.key : phase.id, nameOfPhase(phase))),
       assignee: table.people.map((person) => option(person.name)),
       label: table.labels.map((label) => option(label)),
     };

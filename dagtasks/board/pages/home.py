@@ -19,7 +19,7 @@ from dagtasks.model.summary import TaskSummary
 from dagtasks.model.values import Priority, Status
 from dagtasks.planning.query import SORTS
 
-PER_COLUMN = 50
+PER_COLUMN = 40
 """Cards of a column; beyond that the column leads to the list of its status."""
 PROJECTS = 60
 PHASES = 12
@@ -142,6 +142,7 @@ def _board_facts(view: Overview) -> Facts:
     broken = view.broken_cards()
     return {
         "moment": view.moment,
+        "limit": PER_COLUMN,
         "total": len(view.tasks),
         "ready": len(view.ready),
         "broken": broken[:PER_COLUMN],

@@ -27,7 +27,7 @@ theme:
   icon:
     logo: material/view-column-outline
   features:
-    # - navigation.tabs      with pages of your own, these come into the header
+    # - navigation.tabs        # with pages of your own: they come into the header
     - content.code.copy
   palette:
     - media: "(prefers-color-scheme)"

@@ -38,6 +38,7 @@ _OWN_STYLE = """
 /* What the theme does elsewhere. */
 :root { --md-default-bg-color: #fff; color-scheme: light dark; font-size: 125%; }
 body { background: var(--md-default-bg-color); font-family: var(--md-text-font-family); margin: 0; }
+button, input, select { background: transparent; border: 0; font-family: inherit; margin: 0; }
 .md-grid { margin: 0 auto; max-width: 61rem; }
 .dt-frame nav.dt { font-size: .66rem; padding: .6rem 0 0; }
 """

@@ -228,6 +228,13 @@ def test_another_id_is_given_when_somebody_kept_the_last_one(project: MakeProjec
         ids.append(found.id)
 
 
+def test_two_builds_propose_two_ids_when_a_task_came_between() -> None:
+    before, after = (make_new_task(Overview(many_tasks(count)), "web") for count in (10, 11))
+    assert before
+    assert after
+    assert before.id != after.id
+
+
 def test_in_a_full_folder_a_new_task_goes_deeper_as_those_of_the_command_do() -> None:
     made = make_new_task(Overview(many_tasks(600)), "web")
     assert made

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
-@click.option("--format", "form", type=click.Choice(["text", "json", "github"]), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "github", "gitlab"]), default="text", show_default=True
+)
 @click.option("--fix", is_flag=True, help="First mend what has one right answer, as quotes round `no`; say what.")
 @click.option(
     "--changed",
@@ -42,6 +44,8 @@ def validate(app: App, /, paths: tuple[str, ...], form: str, since: str | None, 
         show_json("problems", [problem.to_json() for problem in problems])
     elif form == "github":
         click.echo("\n".join(_annotation(problem) for problem in problems), nl=bool(problems))
+    elif form == "gitlab":
+        click.echo(_quality_report(problems))
     else:
         click.echo("\n".join([*map(problem_line, problems), _summary(problems)]))
     return 1 if has_errors(problems) else 0
@@ -66,6 +70,30 @@ def _annotation(problem: Problem) -> str:
     file = _escape(problem.path).replace(":", "%3A").replace(",", "%2C")
     place = f"file={file},line={problem.line or 1},col={problem.column or 1},title={problem.code}"
     return f"::{level} {place}::{_escape(text)}"
+
+
+def _quality_report(problems: list[Problem]) -> str:
+    """The problems as a code quality report of GitLab, which tells by the fingerprints which of them are new."""
+    import json
+    from collections import Counter
+    from hashlib import sha256
+
+    levels = {"error": "major", "warning": "minor", "note": "info"}
+    seen: Counter[str] = Counter()
+    entries = []
+    for problem in problems:
+        what = "\0".join([problem.path, problem.code, problem.message])
+        seen[what] += 1
+        entries.append(
+            {
+                "description": f"{problem.message} ({problem.hint})" if problem.hint else problem.message,
+                "check_name": problem.code,
+                "fingerprint": sha256(f"{what}\0{seen[what]}".encode("utf-8", "backslashreplace")).hexdigest(),
+                "severity": levels[str(problem.severity)],
+                "location": {"path": problem.path, "lines": {"begin": problem.line or 1}},
+            }
+        )
+    return json.dumps(entries, indent=2)
 
 
 def _escape(text: str) -> str:

@@ -34,6 +34,7 @@ COMMANDS = [
     ["validate"],
     ["validate", "--json"],
     ["validate", "--format", "github"],
+    ["validate", "--format", "gitlab"],
     ["task", "list"],
     ["task", "list", "is:invalid", "--json"],
     ["task", "create", "web", "--name", "New"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -116,6 +117,26 @@ def test_no_right_is_given_but_to_publish_and_no_secret_to_anybody(tmp_path: Pat
         ]
         runs = "".join(commands(job_file(tmp_path, kind), kind, "pull request"))
         assert "${{" not in runs
+
+
+def test_a_report_for_gitlab_knows_a_problem_again_wherever_it_stands(tmp_path: Path, cli: Cli) -> None:
+    git(tmp_path, "init", "--quiet")
+    text = "name: A\nstatus: soon\npriority: soon\nlabels: ['', '']\n"
+    reports = []
+    for above in ("", "# more\n\n"):
+        write_files(tmp_path, {"tasks/web/project.yaml": "name: Web\n", "tasks/web/web-000001.yaml": above + text})
+        done = cli(tmp_path, "validate", "--format", "gitlab")
+        assert done.code == 1
+        reports.append(json.loads(done.out))
+    first, then = reports
+    assert len(first) >= 3
+    assert len({entry["fingerprint"] for entry in first}) == len(first)
+    assert [entry["fingerprint"] for entry in first] == [entry["fingerprint"] for entry in then]
+    assert [entry["location"]["lines"]["begin"] + 2 for entry in first] == [
+        entry["location"]["lines"]["begin"] for entry in then
+    ]
+    (tmp_path / "tasks/web/web-000001.yaml").write_text("name: A\n")
+    assert json.loads(cli(tmp_path, "validate", "--format", "gitlab").out) == []
 
 
 # -- its commands ---------------------------------------------------------------------------------------------------
@@ -235,6 +256,10 @@ def test_a_wrong_file_stops_the_job_and_says_where(kind: str, hosted: Path, tmp_
     place = "::error file=tasks/web/web-9n4r8v.yaml,line=" if kind == "github" else "tasks/web/web-9n4r8v.yaml:"
     assert place in last.stdout
     assert not (folder / "site").exists()
+    if kind == "gitlab":
+        report = json.loads((folder / "dagtasks-quality.json").read_text())
+        [entry] = [each for each in report if each["severity"] == "major"]
+        assert entry["location"] == {"path": "tasks/web/web-9n4r8v.yaml", "lines": {"begin": 2}}
 
 
 def test_a_repository_without_records_of_runs_is_fetched_from_all_the_same(hosted: Path, tmp_path: Path) -> None:

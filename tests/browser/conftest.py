@@ -66,7 +66,8 @@ def visit(watcher: Watcher) -> Iterator[Visit]:
 
 
 @contextmanager
-def _built(factory: pytest.TempPathFactory, make: Callable[[Path], Path]) -> Iterator[Site]:
+def built(factory: pytest.TempPathFactory, make: Callable[[Path], Path]) -> Iterator[Site]:
+    """The site of the repository that `make` makes in the folder that it gets."""
     folder = factory.mktemp("site")
     with pytest.MonkeyPatch.context() as patch:
         isolate(patch, factory.mktemp("home"))
@@ -78,19 +79,19 @@ def _built(factory: pytest.TempPathFactory, make: Callable[[Path], Path]) -> Ite
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site with every kind of page, and with everything that may be wrong in a repository."""
-    with _built(tmp_path_factory, demo_repository) as site:
+    with built(tmp_path_factory, demo_repository) as site:
         yield site
 
 
 @pytest.fixture(scope="session")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site of 1,000 tasks."""
-    with _built(tmp_path_factory, lambda root: large_repository(root, 1000)) as site:
+    with built(tmp_path_factory, lambda root: large_repository(root, 1000)) as site:
         yield site
 
 
 @pytest.fixture(scope="session")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The site of a repository in which nothing was made yet."""
-    with _built(tmp_path_factory, lambda root: make_repository(root, [{"tasks/README.md": "Tasks\n"}])) as site:
+    with built(tmp_path_factory, lambda root: make_repository(root, [{"tasks/README.md": "Tasks\n"}])) as site:
         yield site

@@ -64,6 +64,11 @@ def _make_ready(past: Project, name: str) -> Path:
     return past.root
 
 
+def find_site(root: Path) -> Path:
+    """Where `mkdocs.yml` says that the site goes. Raises `NotFound` without it."""
+    return Path(_import("plugin").read_config(root / CONFIG).site_dir)
+
+
 def stage_site(project: Project, folder: Path) -> None:
     """Write the board as plain files into `folder`, without MkDocs. What was there before stays when that fails.
 

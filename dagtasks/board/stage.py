@@ -6,6 +6,7 @@ generator can take from each page the one element `<div class="dt ...">`. Pages 
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -55,7 +56,11 @@ def stage_board(view: Overview) -> Iterator[Staged]:
     """All files of the board."""
     press, style = Press(view), _make_style()
     frames = {depth: _make_frame("../" * depth, style) for depth in range(DEPTH)}
-    for page in (home_page(view), *board_site(view)):
+    home = home_page(view)
+    # With MkDocs the text around it is the user's, and has a heading.
+    text = f'<h1 class="dt-hidden">{html.escape(home.title)}</h1>{press.render(home, home.facts()).text}'
+    yield Staged(home.uri, frames[0].fill(text, home.title).encode())
+    for page in board_site(view):
         frame = frames[page.uri.count("/")]
         yield Staged(page.uri, frame.fill(press.render(page, page.facts()).text, page.title).encode())
     # It is shown at any depth, so its links begin at the root of the server.

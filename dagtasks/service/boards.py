@@ -7,9 +7,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
-from dagtasks.board.build import build_site, serve_site, stage_site
+from dagtasks.board.build import build_site, find_site, serve_site, stage_site
+from dagtasks.board.checking import Checked, check_site
 from dagtasks.board.data import Compared
-from dagtasks.errors import InvalidInput, Problem
+from dagtasks.errors import InvalidInput, NotFound, Problem
 from dagtasks.service.diff import compare
 from dagtasks.store.project import Project
 
@@ -71,6 +72,19 @@ def stage(project: Project, folder: Path) -> Built:
     """Write the board as plain files into the folder. Raises `Conflict` when that holds something else."""
     stage_site(project, folder)
     return Built(folder.resolve(), _count_pages(folder), project.load().problems)
+
+
+def find(project: Project) -> Path:
+    """Where the site of the repository is built. Raises `NotFound` when nothing says so."""
+    return find_site(project.root)
+
+
+def check(site: Path) -> Checked:
+    """Look at the files of a built site. Raises `NotFound` when there is none."""
+    sizes = {path.relative_to(site).as_posix(): path.stat().st_size for path in site.rglob("*") if path.is_file()}
+    if "index.html" not in sizes:
+        raise NotFound(f"there is no built site in {site}", hint="build it: dagtasks board build")
+    return check_site(sizes, lambda name: (site / name).read_text("utf-8", "replace"))
 
 
 def _count_pages(site: Path) -> int:

@@ -119,7 +119,7 @@ def _write_ci(path: Path, kind: str) -> Iterator[Step]:
 
 
 def _read(path: Path) -> str:
-    return path.read_text("utf-8", "replace")
+    return path.read_text("utf-8", "replace") if path.is_file() else ""
 
 
 def _find_branch(path: Path) -> str:

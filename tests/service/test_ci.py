@@ -68,6 +68,12 @@ def test_who_has_a_pipeline_is_told_what_to_add(tmp_path: Path, cli: Cli) -> Non
     assert ".gitlab-ci.yml: kept\n" in cli(tmp_path, "init", "--ci", "gitlab").out
 
 
+def test_a_folder_in_the_place_of_a_file_is_kept_too(tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / ".gitlab-ci.yml").mkdir()
+    done = cli(tmp_path, "init", "--ci", "gitlab")
+    assert (done.code, ".gitlab-ci.yml: kept; add" in done.out) == (0, True)
+
+
 def test_without_the_option_there_is_no_job(tmp_path: Path) -> None:
     init(tmp_path)
     assert [name for name in (".github", ".gitlab", ".gitlab-ci.yml", ".forgejo") if (tmp_path / name).exists()] == []

@@ -197,6 +197,7 @@ def test_settings_come_before_what_git_knows() -> None:
     settings = ForgeSettings(kind="gitlab", url="https://code.example.org/a/b.git/", branch="trunk")
     forge = make_forge(settings, origin=HOSTS["github"], branch="main")
     assert (forge.name, forge.edit("x")) == ("GitLab", "https://code.example.org/a/b/-/edit/trunk/x")
+    assert forge == make_forge(settings)
 
 
 # -- new tasks ------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from dagtasks.board.data import BoardData, Change, Comment
+from dagtasks.board.forge import make_forge
 from dagtasks.board.overview import Overview
 from dagtasks.board.pages.home import home_page
 from dagtasks.board.pages.press import BoardPage, Press, make_templates
@@ -23,6 +24,7 @@ from dagtasks.model.summary import BrokenFile, CallSummary, TaskSummary
 from dagtasks.model.task import Task
 from dagtasks.model.values import RunState, Status, StepState
 from dagtasks.planning.index import Index, build_index
+from dagtasks.settings import ForgeSettings
 from tests.board.hostile import HOSTILE, Page
 from tests.board.sample import many_tasks, sample_data, sample_runs, task_id
 
@@ -442,6 +444,7 @@ def hostile_data(text: str) -> BoardData:
         comments=comments,
         changes={row.id: changes, line: changes},
         commit=line,
+        forge=make_forge(ForgeSettings(), origin="git@github.com:team/web.git", branch=line, folder=f"{line}/"),
     )
 
 

@@ -8,13 +8,14 @@ Compare only the ratios: absolute times swing with the machine. "floor" is writi
 from __future__ import annotations
 
 import argparse
+import gzip
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 STATUSES = ("planned", "in_progress", "completed", "blocked", "cancelled")
@@ -93,15 +94,37 @@ def write_plain(root: Path, count: int) -> None:
         )
 
 
-def measure(root: Path) -> tuple[float, int]:
-    """Wall seconds and peak memory (MB) of one `mkdocs build` in that folder."""
+class Build(NamedTuple):
+    """One build as a whole process: wall seconds, seconds of processors, peak memory in MB."""
+
+    wall: float
+    cpu: float
+    memory: int
+
+
+def run(root: Path, *command: str) -> Build:
+    """The command, in that folder, to its end."""
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "mkdocs", "build", "-q"], cwd=root, env=environment)
+    process = subprocess.Popen([sys.executable, "-m", *command], cwd=root, env=environment, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise SystemExit(f"the build in {root} failed")
-    return time.perf_counter() - start, usage.ru_maxrss // 1024
+        raise SystemExit(f"{command} in {root} failed")
+    return Build(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024)
+
+
+def edit(root: Path) -> None:
+    """Change one task."""
+    path = next(root.glob("tasks/web/00/*.yaml"))
+    path.write_text(path.read_text().replace("name: ", "name: Now "))
+
+
+def make(root: Path) -> dict[str, Build]:
+    """Builds of the board, from nothing and on."""
+    board = ("dagtasks", "board", "build")
+    cold, warm = run(root, *board), run(root, *board)
+    edit(root)
+    return {"cold": cold, "warm": warm, "edited": run(root, *board)}
 
 
 def write_floor(site: Path, target: Path) -> float:
@@ -115,19 +138,53 @@ def write_floor(site: Path, target: Path) -> float:
     return time.perf_counter() - start
 
 
-def compare(folder: Path, count: int) -> Iterator[str]:
-    """The lines of the report for that many tasks."""
+def weigh(*paths: Path) -> tuple[int, int]:
+    """Bytes of the files, and of each compressed."""
+    texts = [path.read_bytes() for path in paths]
+    return sum(map(len, texts)), sum(len(gzip.compress(text)) for text in texts)
+
+
+def show_times(builds: dict[str, Build], plain: Build, floor: float) -> None:
+    """A line for each build, beside plain MkDocs and beside writing the same bytes."""
+    print("| build | s | of the processors | MB | plain / it | by processor | it / floor |")
+    print("|---|---|---|---|---|---|---|")
+    for name, build in {"plain MkDocs": plain, **builds}.items():
+        ratios = f"{plain.wall / build.wall:.1f} | {plain.cpu / build.cpu:.1f} | {build.wall / floor:.0f}"
+        print(f"| {name} | {build.wall:.2f} | {build.cpu:.2f} | {build.memory} | {ratios} |", flush=True)
+
+
+def show_weights(site: Path, count: int) -> None:
+    """What readers have to load."""
+    assets = site / "assets/dagtasks"
+    index = list(assets.glob("tasks*.js"))
+    own = [path for path in assets.iterdir() if path.suffix in (".js", ".css") and path not in index]
+    tasks = weigh(*(site / "t").glob("*.html"))
+    nodes = (site / "board.html").read_text().count("<") - (site / "board.html").read_text().count("</")
+    rows = {
+        "a task page, mean": (tasks[0] // count, tasks[1] // count),
+        "the board page": weigh(site / "board.html"),
+        "the task index, a task": tuple(size // count for size in weigh(*index)),
+        "own scripts and styles": weigh(*own),
+    }
+    print("\n| | bytes | compressed |\n|---|---|---|")
+    for name, (raw, compressed) in rows.items():
+        print(f"| {name} | {raw:,} | {compressed:,} |")
+    largest = max((path.stat().st_size, path.name) for path in site.rglob("*.html"))
+    print(f"\nThe board page has some {nodes:,} elements; the largest page is {largest[1]} with {largest[0]:,} bytes.")
+
+
+def compare(folder: Path, count: int) -> None:
+    """Print the tables for that many tasks."""
     ours, plain = folder / f"ours{count}", folder / f"plain{count}"
     write_ours(ours, count)
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "tasks"]):
+        subprocess.run(["git", "-C", ours, "-c", "user.name=a", "-c", "user.email=a@b", *command], check=True)
     write_plain(plain, count)
-    our_time, our_memory = measure(ours)
-    plain_time, plain_memory = measure(plain)
-    floor = write_floor(ours / "site", folder / f"floor{count}")
-    pages = [path.stat().st_size for path in (ours / "site").rglob("*.html")]
-    board = (ours / "site/board.html").stat().st_size
-    yield f"{count:6} tasks  ours {our_time:6.2f} s {our_memory:4} MB   plain {plain_time:6.2f} s {plain_memory:4} MB"
-    yield f"              plain/ours {plain_time / our_time:5.2f}   ours/floor {our_time / floor:6.1f}"
-    yield f"              largest page {max(pages) // 1000} kB, board {board // 1000} kB, mean {sum(pages) // len(pages)} B"
+    without = run(plain, "mkdocs", "build", "-q")
+    builds = make(ours)
+    print(f"\n{count:,} tasks\n")
+    show_times(builds, without, write_floor(ours / "site", folder / f"floor{count}"))
+    show_weights(ours / "site", count)
 
 
 def main() -> None:
@@ -137,8 +194,7 @@ def main() -> None:
     counts = parser.parse_args().counts
     with tempfile.TemporaryDirectory() as folder:
         for count in counts:
-            for line in compare(Path(folder), count):
-                print(line, flush=True)
+            compare(Path(folder), count)
 
 
 if __name__ == "__main__":

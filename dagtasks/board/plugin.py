@@ -206,10 +206,13 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         """Put the pages into the site; of many every other one in a second process."""
         code = digest_of_code()
         first, second = (work[::2], work[1::2]) if len(work) > ALONE else (work, [])
+        builder = os.getpid()
 
         def put_second() -> bytes:
             before = len(self._reuse.noted)
             for page, chrome in second:
+                if os.getpid() != builder != os.getppid():
+                    raise SystemExit  # the build was killed, and the next one may write there already
                 self._put(page, chrome, config, code)
             return marshal.dumps(dict(islice(self._reuse.noted.items(), before, None)))
 

@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -81,6 +82,25 @@ def test_two_processes_make_the_same_site_as_one(root: Path) -> None:
     both = build("both", os.sched_getaffinity(0))
     assert {uri: text for uri, (_, text) in both.items()} == {uri: text for uri, (_, text) in alone.items()}
     assert made_anew(both, build("both", os.sched_getaffinity(0))) == set()
+
+
+@pytest.mark.slow
+def test_the_second_process_ends_with_a_build_that_is_killed(root: Path) -> None:
+    write_files(root, {f"tasks/web/web-{number:06}.yaml": f"name: Task {number}\n" for number in range(900)})
+    build = subprocess.Popen([sys.executable, "-m", "dagtasks", "board", "build"], cwd=root, stderr=subprocess.DEVNULL)
+    staging = root / f".site.{build.pid}.tmp"
+    while not list(staging.glob("t/*.html")):
+        assert build.poll() is None
+        time.sleep(0.01)
+    second = [int(child) for child in Path(f"/proc/{build.pid}/task/{build.pid}/children").read_text().split()]
+    build.kill()
+    build.wait()
+    written = len(list(staging.glob("t/*.html")))
+    while any(Path(f"/proc/{child}").exists() for child in second):
+        time.sleep(0.01)
+    assert len(list(staging.glob("t/*.html"))) - written < 50
+    assert build_site(root).site_dir.is_dir()
+    assert not staging.exists()
 
 
 BUILD = """

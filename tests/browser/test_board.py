@@ -11,6 +11,7 @@ import pytest
 from tests.board.hostile import HOSTILE
 from tests.browser.conftest import Visit
 from tests.browser.sites import Site
+from tests.browser.test_accessibility import violations
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -361,3 +362,26 @@ def test_a_theme_with_keys_of_its_own_does_not_hear_ours(visit: Visit, demo: Sit
         page.keyboard.press(key)
     page.keyboard.press("Escape")
     assert page.evaluate("heard") == ["Escape"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_what_the_script_makes(visit: Visit, demo: Site, scheme: str):
+    page = ready(visit(demo, "board.html", bypass_csp=True, color_scheme=scheme))
+    page.click("[data-status=cancelled] .dt-fold")
+    type_query(page, "no task is like that")
+    assert violations(page) == []
+    type_query(page, "label:uii")
+    page.wait_for_selector("#dt-wrong b")
+    page.select_option("[data-view=density]", "compact")
+    assert violations(page) == []
+    type_query(page, "is:open")
+    page.select_option("[data-view=group]", "phase")
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("j")
+    page.keyboard.press("Space")
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    assert violations(page) == []

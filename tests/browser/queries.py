@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 import yaml
@@ -145,6 +145,16 @@ def _free_text(chance: Random, ids: list[str]) -> str:
     start = chance.randint(0, 2)
     part = text[start : start + chance.randint(1, 8)]
     return _written(chance, chance.choice((part, part.upper(), part.lower(), part.swapcase(), part.casefold())))
+
+
+def near_query(chance: Random, known: Mapping[str, Sequence[str]]) -> str:
+    """A query for a value that is like one or two of those there are, or like many times one."""
+    key = chance.choice(sorted(known))
+    value = "".join(chance.sample(known[key], chance.choice((1, 1, 2)))) * chance.choice((1, 1, 1, 2, 30))
+    for _ in range(chance.randint(1, 4)):
+        value = _spoiled(chance, value)
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{key}:"{escaped}"'
 
 
 def random_sort(chance: Random) -> str:

@@ -18,7 +18,7 @@ from dagtasks.board.source import load_board
 from dagtasks.errors import InvalidInput, NotFound
 from dagtasks.service.views import list_matching
 from dagtasks.store.project import Project
-from tests.browser.queries import random_files, random_query, random_sort
+from tests.browser.queries import LABELS, PEOPLE, near_query, random_files, random_query, random_sort
 from tests.conftest import git, write_files
 
 if TYPE_CHECKING:
@@ -82,6 +82,14 @@ def test_200_random_queries_have_the_same_answer(repository: Repository):
         type(answer).__name__ if answer else "nothing" for answer in (repository.ask_command(*case) for case in cases)
     )
     assert min(kinds[kind] for kind in ("list", "str", "nothing")) > 15, kinds
+
+
+def test_hints_name_the_same_near_names(repository: Repository):
+    chance = Random(SEED)
+    known = {"label": LABELS, "assignee": PEOPLE, "id": sorted(repository.project.load().tasks)}
+    cases = [(near_query(chance, known), "id") for _ in range(200)]
+    assert repository.differences(cases) == []
+    assert sum("near: " in repository.ask_command(*case) for case in cases) > 50
 
 
 @pytest.mark.parametrize("query", [

@@ -196,13 +196,13 @@
   });
   const blank = columns.cloneNode(true);
   all("[data-status=broken]", blank).forEach((column) => column.remove());
+  all(".dt-cards", blank).forEach((list) => list.replaceChildren());
 
   function draw() {
     counter.textContent = tally();
     board.classList.toggle("dt-board--compact", view.density === "compact");
     board.classList.toggle("dt-board--rows", Boolean(view.group));
     if (view.group) drawRows(); else drawColumns();
-    fold();
   }
 
   function tally() {
@@ -216,6 +216,7 @@
     const broken = find("[data-status=broken]", columns);
     if (broken) broken.hidden = !found.wantsBroken;
     fillColumns(columns, found.tasks, COLUMN);
+    fold();
   }
 
   function fillColumns(place, tasks, limit) {
@@ -278,7 +279,6 @@
     const kept = new Set(found.tasks.map((task) => task.status));
     all(".dt-column", place).forEach((column) => { column.hidden = !kept.has(column.dataset.status); });
     section.append(place);
-    fold();
   }
 
   function readyForRow(column, number) {
@@ -286,16 +286,15 @@
     head.id = `${old.id}-${number}`;
     old.replaceWith(head);
     find(".dt-fold", column).remove();
-    [column, scroll].forEach((part) => part.setAttribute("aria-labelledby", `dt-row-${number} ${head.id}`));
-    ["tabindex", "role"].forEach((name) => scroll.removeAttribute(name));
-    scroll.removeAttribute("aria-labelledby");
+    column.setAttribute("aria-labelledby", `dt-row-${number} ${head.id}`);
+    ["tabindex", "role", "aria-labelledby"].forEach((name) => scroll.removeAttribute(name));
   }
 
   function fold() {
-    all(".dt-column", board).forEach((column) => {
-      const isFolded = memory.folded.includes(column.dataset.status), head = find(".dt-fold", column);
+    all(".dt-column", columns).forEach((column) => {
+      const isFolded = memory.folded.includes(column.dataset.status);
       column.classList.toggle("dt-is-folded", isFolded);
-      if (head) head.ariaExpanded = String(!isFolded);
+      find(".dt-fold", column).ariaExpanded = String(!isFolded);
     });
   }
 

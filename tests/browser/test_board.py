@@ -291,15 +291,17 @@ def test_space_shows_what_is_known_of_a_card(visit: Visit, demo: Site):
 
 def test_other_keys_and_how_to_switch_them_off(visit: Visit, demo: Site):
     page = ready(visit(demo, "board.html#q=is:open"))
+    page.keyboard.press("b")
+    says(page, "11 of 15 tasks")
+    page.keyboard.press("g")
+    page.keyboard.press("b")
+    says(page, "15 tasks, 2 ready to start")
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.id") == "dt-query"
     page.keyboard.press("j")
     assert page.input_value("#dt-query") == "j"
     page.keyboard.press("Escape")
     page.keyboard.press("Escape")
-    page.keyboard.press("b")
-    page.keyboard.press("g")
-    page.keyboard.press("b")
     says(page, "15 tasks, 2 ready to start")
     page.keyboard.press("?")
     page.wait_for_selector("#dt-help[open]")
@@ -314,6 +316,14 @@ def test_other_keys_and_how_to_switch_them_off(visit: Visit, demo: Site):
     page.keyboard.press("Escape")
     page.keyboard.press("j")
     assert page.locator(".dt-card a:focus").count() == 1
+
+
+def test_an_empty_board_takes_queries_too(visit: Visit, empty: Site):
+    page = ready(visit(empty, "board.html#group=assignee"))
+    says(page, "0 tasks, 0 ready to start")
+    type_query(page, "label:ui")
+    page.wait_for_selector("#dt-wrong:has-text('there is none yet')")
+    assert not page.is_visible("[data-key=label]")
 
 
 def test_texts_stay_texts(visit: Visit, demo: Site):

@@ -326,7 +326,7 @@ def check_out(git: Git, commit: str, folder: Path) -> Git:
     write_file(folder / ".git" / "HEAD", f"{commit}\n".encode())
     write_file(folder / ".git" / "commondir", os.fsencode(git.common_dir) + b"\n")
     there = Git(folder, folder / ".git")
-    there.read("-c", "core.sparseCheckout=false", "read-tree", "--reset", "-u", commit)
+    there.read("read-tree", "--reset", "-u", commit)
     return there
 
 

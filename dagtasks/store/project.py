@@ -239,9 +239,7 @@ class Project:
         with TemporaryDirectory(prefix="dagtasks-") as folder:
             top = Path(folder).resolve()
             check_out(git, commit, top)
-            root = top / below_top
-            root.mkdir(parents=True, exist_ok=True)
-            yield Project(root, self._overrides, use_cache=self.use_cache)
+            yield Project(top / below_top, self._overrides, use_cache=self.use_cache)
 
     def staged(self) -> Tree:
         """What the next commit will hold, as Git's index has it. Raises `ProjectNotFound` outside of Git."""

@@ -66,13 +66,13 @@ def visit(watcher: Watcher) -> Iterator[Visit]:
 
 
 @contextmanager
-def built(factory: pytest.TempPathFactory, make: Callable[[Path], Path]) -> Iterator[Site]:
+def built(factory: pytest.TempPathFactory, make: Callable[[Path], Path], diff: str | None = None) -> Iterator[Site]:
     """The site of the repository that `make` makes in the folder that it gets."""
     folder = factory.mktemp("site")
     with pytest.MonkeyPatch.context() as patch:
         isolate(patch, factory.mktemp("home"))
         make(folder)
-        with built_site(folder) as site:
+        with built_site(folder, diff) as site:
             yield site
 
 

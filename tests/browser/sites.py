@@ -12,9 +12,9 @@ from threading import Thread
 
 import yaml
 
-from dagtasks.board.build import build_site
 from dagtasks.board.scaffold import write_board_files
 from dagtasks.model.run import RunRecord
+from dagtasks.service import boards
 from dagtasks.store.project import Project
 from tests.board.sample import BROKEN, many_tasks, sample_files, sample_runs, task_text
 from tests.conftest import git, write_files
@@ -65,6 +65,7 @@ KINDS = (
     "problems.html",
     "changes.html",
     "statistics.html",
+    "404.html",
 )
 """Pages of the demo, all of each kind that differ."""
 
@@ -140,9 +141,9 @@ def large_repository(root: Path, count: int) -> Path:
 
 
 @contextmanager
-def built_site(root: Path) -> Iterator[Site]:
-    """The site of the repository, built, and served from a loopback port."""
-    folder = build_site(root).site_dir
+def built_site(root: Path, diff: str | None = None) -> Iterator[Site]:
+    """The site of the repository, built (with the page of that difference), and served from a loopback port."""
+    folder = boards.build(Project(root), diff=diff).site
     with served(folder) as url:
         yield Site(root, folder, url)
 

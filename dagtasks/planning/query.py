@@ -83,9 +83,10 @@ SORTS: dict[str, Callable[[TaskSummary, Index], Any]] = {
 
 
 def _parse_word(word: str, index: Index, today: date) -> Test:
-    if word.startswith("-") and len(word) > 1:
-        test = _parse_word(word[1:], index, today)
-        return lambda task: not test(task)
+    bare = word.lstrip("-") or word[-1:]
+    if bare != word:
+        test = _parse_word(bare, index, today)
+        return test if (len(word) - len(bare)) % 2 == 0 else lambda task: not test(task)
     if word.startswith("@"):
         return _parse_term("assignee", word[1:], index, today)
     key, colon, values = word.partition(":")

@@ -93,7 +93,7 @@ def test_hints_name_the_same_near_names(repository: Repository):
 
 
 @pytest.mark.parametrize("query", [
-    "", "-", "@", "-@", ":", "a:b:c", "label:", "label:,", "id:", 'id:""', "id:web", "id:0", "id:z", "label:nothing-near-at-all", "-label:aera-1",
+    "", "-", "--", "---", "-" * 20_001 + "label:ui", "--is:open", "@", "-@", ":", "a:b:c", "label:", "label:,", "id:", 'id:""', "id:web", "id:0", "id:z", "label:nothing-near-at-all", "-label:aera-1",
     '"', '"a\\"', 'x"y z"w', '"status:planned"', "is:invalid", "-is:invalid", "is:invalid,open", "due:2026-1-1", "due:<٢٠٢٦-١١-٢٣", "assignee:'",
     "assignee:\"it's\\\"\"", "assignee:\\", "assignee:\u00a0\u2028x", "assignee:\x07\u200b\U000e0001é\u0378", "label:" + "area-1" * 40, "STRASSE", "straße",
     "σίσυφοσ", "ﬁ", "FI", "fi", "ISTANBUL", "i̇stanbul", "IRMAK", "ꭰ", "日", "𝔘", "𐐨X", "ǆ", "\ufeff", "a\x1cb", "a\x1fb", "phase:None", "phase:web/None",

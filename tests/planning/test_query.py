@@ -72,6 +72,10 @@ INDEX = Index(
         ("id:000002", "2"),
         ("000002", "2"),
         ("is:invalid", ""),
+        ("--label:bug", "2"),
+        ("-" * 3001 + "label:bug", "1345"),
+        ("--", ""),
+        ("---", "12345"),
     ],
 )
 def test_query_finds(query: str, found: str) -> None:

@@ -60,9 +60,10 @@
   }
 
   function parseWord(word, table, today) {
-    if (word.startsWith("-") && word.length > 1) {
-      const test = parseWord(word.slice(1), table, today);
-      return (task) => !test(task);
+    const bare = word.replace(/^-+/, "") || word.slice(-1);
+    if (bare !== word) {
+      const test = parseWord(bare, table, today);
+      return (word.length - bare.length) % 2 ? (task) => !test(task) : test;
     }
     if (word.startsWith("@")) return parseTerm("assignee", word.slice(1), table, today);
     const colon = word.indexOf(":");

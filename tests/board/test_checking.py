@@ -45,6 +45,7 @@ RIGHT = {
     "names by attributes": '<a href="a.html" aria-label="x"></a><button title="x"></button>',
     "labels": '<label for="q">x</label><input id="q"><label><input id="r"></label><input type="hidden"><select aria-label="x"></select>',
     "headings in order": "<h2>a</h2><h3>b</h3><h2>c</h2>",
+    "a control that nobody is told of": '<button aria-hidden="true"></button>',
     "a table": "<table><tr><th>a</th></tr></table>",
     "a label that is there": '<section aria-labelledby="top"></section>',
     "the title of a drawing": "<svg><title></title></svg>",

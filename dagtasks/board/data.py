@@ -51,7 +51,7 @@ class BoardData:
     UTC): the only "now" that a page knows, so that the same commit gives the same bytes. `changes` holds the past of
     each task by its id, the newest first, also of tasks that are gone; `is_shallow`: the clone lacks the older ones.
     `address` is where the site is published, if that is known. `run_problems` are those of records of runs that cannot
-    be read. `is_past`: somebody asked for this very commit.
+    be read. `is_past`: somebody asked for this very commit. `order` is the place of commits that may be of one second.
     """
 
     index: Index
@@ -62,6 +62,7 @@ class BoardData:
     run_problems: Sequence[Problem] = ()
     comments: Mapping[str, Sequence[Comment]] = field(default_factory=dict)
     changes: Mapping[str, Sequence[Change]] = field(default_factory=dict)
+    order: Mapping[str, int] = field(default_factory=dict)
     is_shallow: bool = False
     is_past: bool = False
     compared: Compared | None = None

@@ -15,6 +15,9 @@ from dagtasks.store.layout import comments_folder
 from dagtasks.store.origin import read_origin
 from dagtasks.store.project import Project
 
+ORDERED = 2000
+"""The latest commits, which keep the order in which they were made; those before them go by their time alone."""
+
 
 def load_board(project: Project, *, is_past: bool = False) -> BoardData:
     """What the files of the repository, its run records and its HEAD say. Broken files are problems of the index.
@@ -35,6 +38,7 @@ def load_board(project: Project, *, is_past: bool = False) -> BoardData:
         run_problems=store.problems if store else (),
         comments=_read_comments(project, index),
         changes={name: _changes(past) for name, past in histories.items()},
+        order=_read_order(project) if commit else {},
         is_shallow=any(past.is_cut for past in histories.values()),
         commit=commit,
         as_of=as_of,
@@ -42,6 +46,12 @@ def load_board(project: Project, *, is_past: bool = False) -> BoardData:
         is_past=is_past,
         address=address.rstrip("/") + "/" if (address := project.settings.site_url) else "",
     )
+
+
+def _read_order(project: Project) -> dict[str, int]:
+    """The place of each of the latest commits: programs make several in one second."""
+    newest = project.get_git().read("rev-list", f"--max-count={ORDERED}", "HEAD").split()
+    return {commit: place for place, commit in enumerate(reversed(newest))}
 
 
 def _had_ended(run: RunRecord, as_of: str | None) -> bool:

@@ -122,6 +122,24 @@ def test_hostile_text_is_inert(hostile: str) -> None:
     assert Page(text(entry, "content")).wrong == []
 
 
+def test_commits_of_one_second_come_in_the_order_in_which_they_were_made(
+    project: MakeProject, cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"):
+        monkeypatch.setenv(name, "2026-11-26T10:00:00Z")
+    root = project(sample_files()).root
+    cli(root, "board", "init")
+    wanted = [
+        f"web-{task}: priority = {word}" for word in ("low", "critical", "medium") for task in ("7k2m9q", "8m3q7t")
+    ]
+    for line in wanted:
+        name, _, word = line.replace(": priority", "").partition(" = ")
+        assert cli(root, "task", "set", name, f"priority={word}", "--commit").code == 0
+    assert cli(root, "board", "build").code == 0
+    entries = ElementTree.parse(root / "site/feed.xml").getroot().findall(f"{ATOM}entry")
+    assert [text(entry, "title") for entry in entries][: len(wanted)] == wanted[::-1]
+
+
 def test_the_site_has_it_and_its_pages_lead_there(project: MakeProject, cli: Callable[..., Result]) -> None:
     root = project(sample_files()).root
     cli(root, "board", "init")

@@ -83,7 +83,13 @@ def latest_commits(view: Overview) -> list[list[tuple[str, Change]]]:
     for name, changes in view.data.changes.items():
         for change in changes:
             commits.setdefault(change.commit, []).append((name, change))
-    return sorted(commits.values(), key=lambda each: (each[0][1].at, each[0][1].commit), reverse=True)
+    order = view.data.order
+
+    def age(changes: list[tuple[str, Change]]) -> tuple[str, int, str]:
+        change = changes[0][1]
+        return change.at, order.get(change.commit, -1), change.commit
+
+    return sorted(commits.values(), key=age, reverse=True)
 
 
 def commit_view(view: Overview, changes: Sequence[tuple[str, Change]]) -> CommitView:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
 from typing import Any, Literal, Self
 
 from dagtasks.model.values import JSON, RunState, StepState
@@ -129,6 +130,46 @@ class RunRecord:
         if owner is None or parent is None:
             return owner
         return next((item for item in owner.items if item.name == name), None)
+
+
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "Mapping": (Mapping,),
+    "None": (type(None),),
+    "tuple": (tuple,),
+    "Failure": (Failure,),
+    "StepState": (StepState,),
+    "RunState": (RunState,),
+}
+
+
+def find_misfit(record: RunRecord) -> str | None:
+    """A key of the record, or of a step in it, whose value is not of the key's type; None when all fit.
+
+    Records come from others, too, and every page and command trusts their types.
+    """
+    owners: list[Any] = [record, *record.parts]
+    owners += [owner.error for owner in owners if owner.error]
+    for owner in owners:
+        kind: Any = type(owner)
+        for name, kinds in _kinds_of(kind):
+            if not isinstance(getattr(owner, name), kinds):
+                return name
+    return None if all(isinstance(child, str) for child in record.children) else "children"
+
+
+@cache
+def _kinds_of(kind: Any) -> list[tuple[str, tuple[type, ...]]]:
+    """The types of each field of the dataclass but those that take any JSON."""
+    named = [
+        (each.name, [word.partition("[")[0].strip() for word in str(each.type).split("|")]) for each in fields(kind)
+    ]
+    return [
+        (name, tuple(found for word in words for found in _KINDS[word])) for name, words in named if words != ["JSON"]
+    ]
 
 
 def item_name(step: str, index: int) -> str:

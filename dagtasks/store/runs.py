@@ -34,6 +34,7 @@ from dagtasks.model.run import (
     StepStarted,
     apply_event,
     event_to_json,
+    find_misfit,
 )
 from dagtasks.model.values import JSON, RunState, StepState
 from dagtasks.store.files import WriteError, append, fsync_folder, hold_lock, write_file, writing
@@ -406,7 +407,8 @@ def _parse_record(path: str, content: bytes) -> RunRecord:
     """The record that lies at the path on the ref, which anybody may have pushed. Raises `InvalidProject`."""
     try:
         record = RunRecord.from_json(json.loads(content))
-        fits = record.id == Path(path).stem and datetime.fromisoformat(record.started_at) and record.template["name"]
+        datetime.fromisoformat(record.started_at)
+        fits = record.id == Path(path).stem and isinstance(record.template["name"], str) and not find_misfit(record)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError):
         fits = False
     if not fits:

@@ -120,7 +120,12 @@ def is_fixed(text: object) -> bool:
 
 
 def _check_duration(text: object, loc: Loc) -> Iterator[Finding]:
-    if isinstance(text, int | float) or is_fixed(text):
+    """That it is one; of `${` in it is told elsewhere, but `$${` stands for itself."""
+    if (
+        isinstance(text, int | float)
+        or is_fixed(text)
+        or (isinstance(text, str) and "${" not in text.replace("$${", ""))
+    ):
         try:
             parse_duration(text)
         except DurationError as error:

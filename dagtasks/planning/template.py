@@ -187,6 +187,8 @@ class _Checker:
             yield from self.check_spot(
                 Spot(("concurrency", "group"), group.group, "text"), _Use(names, _TEXT, is_needed=True)
             )
+        if isinstance(timeout := self.template.timeout, str):
+            yield from _check_fixed(Spot(("timeout",), timeout, "fixed"))
         if isinstance(condition := self.template.if_, str):
             yield from self.check_spot(Spot(("if",), condition, "condition"), _Use(names))
 

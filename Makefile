@@ -7,7 +7,7 @@ BIN := .venv/bin
 demo: .venv/ready  ## a small project, runs of it, and its board, in a scratch folder
 	@$(BIN)/dagtasks demo $(or $(DEMO),$$(mktemp -d)/dagtasks-demo)
 
-test: .venv/ready  ## the quick suite, some four minutes
+test: .venv/ready  ## the quick suite, some six minutes
 	$(BIN)/python -m pytest -n 2 -m "not slow and not engine and not browser"
 
 check: .venv/ready  ## style, types, imports, and the repository's own tasks and site

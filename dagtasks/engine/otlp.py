@@ -38,13 +38,15 @@ class LiveOutput:
     sink: OutputSink
     came: dict[Stream, bytearray] = field(default_factory=lambda: {"stdout": bytearray(), "stderr": bytearray()})
     ended: set[Stream] = field(default_factory=set)
+    completed: set[Stream] = field(default_factory=set)
     is_whole: asyncio.Event = field(default_factory=asyncio.Event)
     is_settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     def add(self, stream: Stream, data: bytes) -> None:
-        """Pass on a piece."""
-        self.came[stream] += data
-        self.sink(stream, data)
+        """Pass on a piece; what comes after the stream was completed has been passed on already."""
+        if stream not in self.completed:
+            self.came[stream] += data
+            self.sink(stream, data)
 
     def end(self, stream: Stream) -> None:
         """Note that nothing more will come of a stream."""
@@ -58,6 +60,7 @@ class LiveOutput:
 
         Records that are no UTF-8 get lost, and what follows is then passed on again: rather twice than not at all.
         """
+        self.completed.add(stream)
         rest = whole[_common_length(self.came[stream], whole) :]
         if rest:
             self.sink(stream, rest)

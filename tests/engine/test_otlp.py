@@ -84,6 +84,16 @@ def test_what_has_not_come_live_is_passed_on(came: bytes, whole: bytes, rest: by
     assert chunks == [data for data in (came, rest) if data]
 
 
+def test_what_comes_too_late_is_not_passed_on_twice() -> None:
+    chunks: list[Chunk] = []
+    live = LiveOutput(TRACE, lambda stream, data: chunks.append((stream, data)))
+    live.add("stdout", b"one\n")
+    live.complete("stdout", b"one\ntwo\n")
+    live.add("stdout", b"two\n")
+    live.add("stderr", b"three\n")
+    assert chunks == [("stdout", b"one\n"), ("stdout", b"two\n"), ("stderr", b"three\n")]
+
+
 def test_waiting_ends_when_both_streams_have_ended() -> None:
     async def once() -> float:
         loop = asyncio.get_running_loop()

@@ -17,7 +17,7 @@ from dagtasks.board.printable import clip
 from dagtasks.planning.graph import find_groups, order, reverse
 
 BOX, ROW = (184, 26), 36
-"""Width and height of a box; the distance from one to the next below it."""
+"""Width and height of a box, as the style sheet has them; the distance from one to the next below it."""
 COLUMN = 236
 """The distance from a layer to the next."""
 SWEEPS = 4
@@ -103,10 +103,12 @@ def draw_graph(nodes: Sequence[Node], edges: Mapping[Edge, int]) -> Markup:
         for number, layer in enumerate(found.layers)
         for at, name in enumerate(layer)
     }
-    drawn = [
-        _draw_edge(places[edge[0]], places[edge[1]], count, CIRCULAR if edge in found.circular else "")
-        for edge, count in edges.items()
-    ]
+    # Edges that look alike are one path.
+    paths: dict[str, list[str]] = {}
+    for edge, count in edges.items():
+        looks = _edge_looks(count, CIRCULAR if edge in found.circular else "")
+        paths.setdefault(looks, []).append(_find_path(places[edge[0]], places[edge[1]]))
+    drawn = [f'<path class="dt-edge{looks} d="{"".join(parts)}"/>' for looks, parts in paths.items()]
     boxes = [_draw_node(node, *places[node.id]) for node in nodes]
     width = COLUMN * len(found.layers) - (COLUMN - BOX[0]) + 2 * MARGIN
     height = ROW * tallest - (ROW - BOX[1]) + 2 * MARGIN
@@ -118,20 +120,24 @@ def draw_graph(nodes: Sequence[Node], edges: Mapping[Edge, int]) -> Markup:
     )
 
 
-def _draw_edge(start: tuple[float, float], end: tuple[float, float], count: int, kind: str) -> str:
+def _edge_looks(count: int, kind: str) -> str:
+    """The end of the class of such an edge, and its width where it is none of the style's."""
+    return f'{kind}" stroke-width="{1 + math.log2(count):.1f}"' if count > 1 else f'{kind}"'
+
+
+def _find_path(start: tuple[float, float], end: tuple[float, float]) -> str:
     x, y, to_x, to_y = start[0] + BOX[0], start[1] + BOX[1] / 2, end[0], end[1] + BOX[1] / 2
     bend = max((to_x - x) / 2, 24)
-    path = f"M{x:.0f} {y:.0f}C{x + bend:.0f} {y:.0f} {to_x - bend:.0f} {to_y:.0f} {to_x:.0f} {to_y:.0f}"
-    width = f' stroke-width="{1 + math.log2(count):.1f}"' if count > 1 else ""
-    return f'<path class="dt-edge{kind}" d="{path}"{width}/>'
+    return f"M{x:.0f} {y:.0f}C{x + bend:.0f} {y:.0f} {to_x - bend:.0f} {to_y:.0f} {to_x:.0f} {to_y:.0f}"
 
 
 def _draw_node(node: Node, x: float, y: float) -> str:
     here = " dt-node--here" if node.is_here else ""
+    label = clip(node.label, 200)
+    short = clip(label, LETTERS)
+    title = f"<title>{escape(label)}</title>" if short != label else ""
     group = (
         f'<g class="dt-node dt-is-{escape(node.kind)}{here}" transform="translate({x:.0f} {y:.0f})">'
-        f"<title>{escape(clip(node.label, 200))}</title>"
-        f'<rect width="{BOX[0]}" height="{BOX[1]}" rx="5"/>'
-        f'<text x="9" y="17">{escape(clip(node.label, LETTERS))}</text></g>'
+        f"{title}<rect/><text>{escape(short)}</text></g>"
     )
     return f'<a href="{escape(node.uri)}" tabindex="-1">{group}</a>' if node.uri else group

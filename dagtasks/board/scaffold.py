@@ -39,13 +39,13 @@ theme:
       scheme: default
       primary: white
       toggle:
-        icon: material/weather-sunny
+        icon: material/brightness-7
         name: Switch to dark mode
     - media: "(prefers-color-scheme: dark)"
       scheme: slate
       primary: black
       toggle:
-        icon: material/weather-night
+        icon: material/brightness-4
         name: Follow the system
 
 plugins:

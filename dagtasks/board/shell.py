@@ -20,8 +20,13 @@ TITLE = "dagtasks:title:goes:here"
 ADDRESS = "dagtasks:address:goes:here"
 _MARK = re.compile(f"({BODY}|{TITLE}|{ADDRESS})")
 _INLINE_SCRIPT = re.compile(r"<script(?P<attributes>[^>]*)>(?P<code>.*?)</script>", re.DOTALL | re.IGNORECASE)
-_INDENT = re.compile(r"<(script|style|pre|textarea)\b.*?</\1>|\n\s+", re.DOTALL | re.IGNORECASE)
-"""White space between elements, and what must stay as it is."""
+_IDLE = re.compile(
+    r"(<(script|style|pre|textarea)\b.*?</\2>)"
+    r"|<div class=\"md-sidebar[^>]* hidden>\s*<div[^>]*>\s*<div[^>]*>\s*<nav[^>]*>\s*</nav>(?:\s*</div>){3}"
+    r"|(\n)\s+|(<svg) xmlns=\"[^\"]*\"",
+    re.DOTALL | re.IGNORECASE,
+)
+"""What says nothing: hidden bars without a link, indentation, the name space of drawings; and what must stay."""
 _CHARSET = re.compile(r"<meta charset=[^>]*>", re.IGNORECASE)
 
 
@@ -43,13 +48,13 @@ class Shell:
 
 
 def cut_shell(page: str) -> Shell:
-    """The chrome of a page that the theme rendered with the marks in it, without its indentation.
+    """The chrome of a page that the theme rendered with the marks in it, without what says nothing.
 
     Raises `ValueError` when the theme leaves the body out.
     """
     if BODY not in page:
         raise ValueError("the theme has no place for a page's body: it must have the block `container`")
-    return Shell(tuple(_MARK.split(_INDENT.sub(lambda match: match[0] if match[1] else "\n", page))))
+    return Shell(tuple(_MARK.split(_IDLE.sub(r"\1\3\4", page))))
 
 
 def inert(text: str) -> str:

@@ -130,7 +130,6 @@
 
   const pattern = find("#dt-card").content.firstElementChild, made = new Map();
   const cardOf = (task) => made.get(task.id) || made.set(task.id, makeCard(task)).get(task.id);
-  const setIcon = (place, name) => find("use", place).setAttribute("href", `#dt-${name}`);
 
   function makeCard(task) {
     const item = pattern.cloneNode(true), part = (name) => find(`.dt-${name}`, item);
@@ -146,9 +145,8 @@
   }
 
   function fillPriority(mark, priority) {
-    mark.className = `dt-priority dt-p-${priority}`;
-    setIcon(mark, priority);
-    mark.lastChild.data = words(priority);
+    mark.className = `dt-priority dt-icon dt-p-${priority}`;
+    mark.textContent = words(priority);
   }
 
   function fillLabels(line, task) {
@@ -160,13 +158,13 @@
   }
 
   function fillFoot(line, task) {
-    const [ready, needs, due, person] = [".dt-is-ready", ".dt-is-waiting", ".dt-due", ".dt-person"].map((name) => find(name, line));
+    const [ready, needs, due, face] = [".dt-is-ready", ".dt-is-waiting", ".dt-due", ".dt-face"].map((name) => find(name, line));
     const isReady = Q.isReady(task);
     if (!isReady && !task.needs && !task.due && !task.person) return line.remove();
     if (!isReady) ready.remove();
     if (task.needs) fillNeeds(needs, task); else needs.remove();
     if (task.due) fillDue(due, task); else due.remove();
-    if (task.person) fillFace(find(".dt-face", person), task.person); else person.remove();
+    if (task.person) fillFace(face, task.person); else face.remove();
   }
 
   function fillNeeds(mark, task) {
@@ -184,7 +182,7 @@
 
   function fillFace(face, person) {
     face.className = `dt-face dt-hue-${person.hue}${person.isAgent ? " dt-face--agent" : ""}`;
-    face.ariaLabel = face.title = clean(person.name);
+    face.title = clean(person.name);
     face.textContent = clean(person.initials);
   }
 
@@ -410,8 +408,7 @@
     const status = find(`.dt-columns [data-status=${task.status}] .dt-status`).cloneNode(true);
     const state = find(".dt-is-ready", card) ? " Ready" : task.open && Q.isOpen(task) ? ` waits for ${task.open}` : "";
     const labels = make("span", "", ...task.labels.flatMap((label) => [make("span", "dt-label", clean(label)), " "]));
-    const person = copyOf(".dt-person");
-    person?.append(make("span", "", clean(task.person.name)));
+    const person = task.person && make("span", "dt-person", copyOf(".dt-face"), make("span", "", clean(task.person.name)));
     const own = [...table.metadata].filter(([, texts]) => texts.has(task.n)).map(([path, texts]) => [path, clip(texts.get(task.n).join(", "), 300)]);
     return [
       ["Status", make("span", "", status, state)], ["Priority", copyOf(".dt-priority")], ["Assignee", person], ["Due", copyOf(".dt-due")],

@@ -16,7 +16,7 @@ from dagtasks.board.scripts import ON_BOARD, asset_uri
 from dagtasks.board.uris import BOARD, HOME, MISSING, PROBLEMS, list_uri
 from dagtasks.errors import Problem, Severity
 from dagtasks.model.summary import TaskSummary
-from dagtasks.model.values import Priority, Status
+from dagtasks.model.values import Status
 from dagtasks.planning.query import SORTS
 
 PER_COLUMN = 40
@@ -151,7 +151,6 @@ def _board_facts(view: Overview) -> Facts:
         "new": propose_tasks(view),
         "scripts": [view.task_index.uri, *map(asset_uri, ON_BOARD)],
         "sorts": tuple(SORTS),
-        "priorities": tuple(Priority),
         "views": VIEWS,
         "keys": KEYS,
         "words_of_queries": WORDS_OF_QUERIES,

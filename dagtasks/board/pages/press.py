@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -99,11 +98,6 @@ class Press:
     def _made_rows(self) -> dict[str, list[str]]:
         return {}
 
-    @cached_property
-    def _icons(self) -> Mapping[str, str]:
-        text = (FOLDER / "icons.html").read_text("utf-8")
-        return {match[1]: match[0] for match in re.finditer(r'<symbol id="(dt-\w+)".*?</symbol>', text)}
-
     def _finder(self, root: str) -> Callable[[str], str | None]:
         def find(task_id: str) -> str | None:
             uri = self._links[task_id] = self.overview.find_task_uri(task_id)
@@ -131,19 +125,13 @@ class Press:
             **facts,
             **page.more(),
         )
-        return Body(self._sprite(body) + body, dict(self._links))
+        return Body(body, dict(self._links))
 
     def frame(self, page: BoardPage) -> Facts:
         """What stands on the page because it stands on all."""
         data = self.overview.data
         parts = _parts(page.uri, () if data.compared else (DIFFERENCE,))
         return {"parts": parts, "past": self.overview.moment if data.is_past else None, "forge": data.forge}
-
-    def _sprite(self, body: str) -> str:
-        """The icons that the body refers to. What people wrote cannot refer to one: its quotes are escaped."""
-        used = set(re.findall(r'<use href="#(dt-\w+)"/>', body))
-        symbols = "".join(symbol for name, symbol in self._icons.items() if name in used)
-        return f'<svg class="dt-sprite" width="0" height="0" aria-hidden="true">{symbols}</svg>' if symbols else ""
 
 
 class PartLink(NamedTuple):

@@ -144,7 +144,8 @@ class Plan:
     """What a run will do. `scope` holds the names that expressions see (params, task, project, phase, run).
 
     `templates` are those that steps call, by name, and `files` the scripts of the repository, by path. `secrets` are
-    names; `sensitive` are the parameters whose values are treated as secrets.
+    names; `sensitive` are the parameters whose values are treated as secrets. `bound` are the parameters that files of
+    the repository give, each as JSON text of what stands there; what came with a command is not among them.
     """
 
     template: PlannedTemplate
@@ -169,6 +170,7 @@ class Plan:
     sensitive: tuple[str, ...] = ()
     concurrency: GroupSpec | None = None
     updates: Mapping[str, Mapping[str, Input]] = field(default_factory=dict)
+    bound: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def all_steps(self) -> tuple[PlanStep, ...]:

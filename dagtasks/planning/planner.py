@@ -71,6 +71,7 @@ class Surroundings:
     branch: str | None = None
     dirty: bool = False
     notes: tuple[str, ...] = field(default=())
+    bound: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_plan(planned: PlannedTemplate, given: Mapping[str, JSON], around: Surroundings) -> Plan:
@@ -78,7 +79,7 @@ def make_plan(planned: PlannedTemplate, given: Mapping[str, JSON], around: Surro
     template = Template.model_validate(planned.data)
     parameters = _parameters(planned, template, given, around.scope)
     scope: dict[str, JSON] = {**around.scope, "params": dict(parameters)}
-    called = _called_templates(planned, around.find_template)
+    called = find_called_templates(planned, around.find_template)
     sensitive = tuple(name for name, spec in template.parameters.items() if spec.sensitive)
     lowering = _Lowering(template, scope, around, called)
     condition, outputs = lowering.around_steps()
@@ -90,7 +91,7 @@ def make_plan(planned: PlannedTemplate, given: Mapping[str, JSON], around: Surro
         scope=scope,
         outputs=outputs,
         templates=called,
-        files={path: around.read_file(path) for path in _script_files([planned, *called.values()])},
+        files={path: around.read_file(path) for path in find_scripts([planned, *called.values()])},
         task=around.task,
         workflow=around.workflow,
         timeout=parse_duration(template.timeout) if template.timeout else None,
@@ -105,6 +106,7 @@ def make_plan(planned: PlannedTemplate, given: Mapping[str, JSON], around: Surro
         sensitive=sensitive,
         concurrency=lowering.group(template.concurrency),
         updates=_updates(template),
+        bound=around.bound,
     )
 
 
@@ -129,8 +131,13 @@ def refuse(findings: Iterable[Finding], what: str) -> None:
         raise InvalidInput("\n  ".join([f"{what}:", *lines]))
 
 
-def _called_templates(planned: PlannedTemplate, find: Callable[[str], PlannedTemplate]) -> dict[str, PlannedTemplate]:
-    """All templates that the template calls, directly or through others, each with the file as it is now."""
+def find_called_templates(
+    planned: PlannedTemplate, find: Callable[[str], PlannedTemplate]
+) -> dict[str, PlannedTemplate]:
+    """All templates that the template calls, directly or through others, each with the file as it is now.
+
+    They are named as the calls name them. Raises `InvalidInput` for calls in a circle, and what `find` raises.
+    """
     found: dict[str, PlannedTemplate] = {}
     waiting: list[tuple[str, tuple[str, ...]]] = [(name, (planned.name, name)) for name in _calls(planned)]
     while waiting:
@@ -145,17 +152,19 @@ def _called_templates(planned: PlannedTemplate, find: Callable[[str], PlannedTem
 
 
 def _calls(planned: PlannedTemplate) -> list[str]:
-    return [step["workflow"]["template"] for step in _steps_of(planned) if step.get("workflow")]
+    return [step["workflow"]["template"] for step in steps_of(planned) if step.get("workflow")]
 
 
-def _steps_of(planned: PlannedTemplate) -> list[Any]:
+def steps_of(planned: PlannedTemplate) -> list[Any]:
+    """The steps of the template and after them those of `finally`, as data, with its defaults."""
     data: Any = with_defaults(dict(planned.data))
     return [*data["steps"], *(data.get("finally") or ())]
 
 
-def _script_files(templates: Iterable[PlannedTemplate]) -> Iterator[str]:
+def find_scripts(templates: Iterable[PlannedTemplate]) -> Iterator[str]:
+    """The paths of the script files that the templates name."""
     for planned in templates:
-        steps = _steps_of(planned)
+        steps = steps_of(planned)
         yield from (step["script"]["file"] for step in steps if (step.get("script") or {}).get("file"))
 
 

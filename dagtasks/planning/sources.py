@@ -27,6 +27,7 @@ def to_sources(plan: Plan) -> dict[str, Any]:
         "commit": plan.commit,
         "branch": plan.branch,
         "dirty": plan.dirty,
+        "bound": {name: text for name, text in plan.bound.items() if name not in plan.sensitive},
     }
 
 
@@ -40,6 +41,7 @@ def from_sources(data: Mapping[str, Any], given: Mapping[str, JSON]) -> Plan:
         scope=data["scope"],
         find_template=templates.__getitem__,
         read_file=data["files"].__getitem__,
+        bound={name: text for name, text in data.get("bound", {}).items() if name not in given},
         **{key: data[key] for key in ("task", "workflow", "commit", "branch", "dirty")},
     )
     return make_plan(PlannedTemplate(**data["template"]), {**data["parameters"], **given}, around)

@@ -34,6 +34,7 @@ COMMANDS = {
     "run": ("run", "run", "Execute a workflow of a task, or a template."),
     "plan": ("run", "plan", "Show what a run would do, without doing it."),
     "runs": ("runs", "group", "Records of runs: list, show, logs, retry, approve, diff."),
+    "trust": ("trust", "group", "What may run unasked: list, show, approve, revoke."),
     "diff": ("diff", "diff", "Show what changed between two commits, or since one."),
     "undo": ("undo", "undo", "Take back the last change that dagtasks committed here."),
     "validate": ("check", "validate", "Show every problem of every file."),

@@ -43,5 +43,5 @@ def write_options(command: F) -> F:
 
 
 def yes_option(command: F) -> F:
-    """Add `--yes` for commands that destroy something."""
+    """Add `--yes` for commands that ask before they do something."""
     return click.option("--yes", is_flag=True, help="Do not ask.")(command)

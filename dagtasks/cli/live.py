@@ -70,7 +70,6 @@ class LiveProgress:
         )
 
     def __enter__(self) -> Self:
-        self._live.start()
         return self
 
     def __exit__(
@@ -81,6 +80,7 @@ class LiveProgress:
     def __call__(self, event: RunEvent) -> None:
         """Show the event; a terminal that went away ends no run."""
         try:
+            self._live.start()  # not before: somebody may be asked something until a run begins
             for line in self._take(event):
                 self._console.print(line)
         except OSError:

@@ -176,8 +176,18 @@ def summary(runs: RunStore, record: RunRecord, *, whole: bool = False) -> str:
     known = {name: value for name, value in record.outputs.items() if value is not None}
     parts += [f"{name} = {printable(value, keep=chr(10))}" for name, value in known.items()]
     parts += list(_failure(runs, record))
+    if record.status is RunState.AWAITING_APPROVAL:
+        parts.append(f"to run it: dagtasks trust approve {_name(record)}, then: dagtasks runs retry {record.id}")
     parts += [f"to answer: dagtasks runs approve {run} {step}" for run, step in _asked(runs, record)]
     return "\n".join(parts)
+
+
+def _name(record: RunRecord) -> str:
+    """What the run is approved by. The record may be of somebody else, and this is to be copied."""
+    import shlex
+
+    is_bound = record.task and record.workflow
+    return shlex.quote(printable(f"{record.task}/{record.workflow}" if is_bound else record.template.get("name")))
 
 
 def _count(number: int, what: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dagtasks.cli.app import App, json_option, yes_option
+from dagtasks.cli.asking import make_asking
 from dagtasks.cli.lazy import Group
 from dagtasks.cli.listening import show_run
 from dagtasks.cli.output import printable, show, table
@@ -94,21 +95,23 @@ def _log_line(line: dict[str, Any]) -> str:
 @click.option("--current", is_flag=True, help="With the template and the files of today.")
 @click.option("--engine", help="dagger, or local: as processes of this machine, without isolation.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for approvals: exit code 11 when one is needed.")
+@yes_option
 @json_option
 @click.pass_obj
 def retry(
-    app: App, /, run: str, engine: str | None, *, failed: bool, no_wait: bool, as_json: bool, **options: Any
+    app: App, /, run: str, engine: str | None, *, failed: bool, no_wait: bool, yes: bool, as_json: bool, **options: Any
 ) -> int:
     """Run again what did not succeed, with the template and the parameters of then.
 
-    Results of steps that succeeded are taken over. A new record tells of it.
+    Results of steps that succeeded are taken over. A new record tells of it. A run that awaits an approval begins, once
+    it has that or you say yes.
     """
     again = records.Again(**options)
     if failed + bool(again.from_step) + again.everything > 1:
         raise InvalidInput("say one of --failed, --from and --all")
     project = app.project().with_settings(engine__name=engine)
     return _carry_out(
-        project, lambda doing: records.retry(project, run, again, doing), as_json=as_json, no_wait=no_wait
+        project, lambda doing: records.retry(project, run, again, doing), as_json=as_json, no_wait=no_wait, yes=yes
     )
 
 
@@ -158,11 +161,13 @@ def approve(
     )
 
 
-def _carry_out(project: Project, work: Callable[[Doing], RunRecord], *, as_json: bool, no_wait: bool = True) -> int:
+def _carry_out(
+    project: Project, work: Callable[[Doing], RunRecord], *, as_json: bool, no_wait: bool = True, yes: bool = False
+) -> int:
     from dagtasks.service.execution import Doing
 
     with show_run(as_json=as_json) as progress:
-        record = work(Doing((progress,), waits=not no_wait))
+        record = work(Doing((progress,), not no_wait, make_asking(yes=yes)))
     show("run", record.to_json(), summary(project.runs, record), as_json=as_json)
     return exit_code(record) if record.status is not RunState.RUNNING else 0
 

@@ -11,10 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from dagtasks.errors import DagtasksError, EngineUnavailable
+from dagtasks.errors import Conflict, DagtasksError, EngineUnavailable
 from dagtasks.service.checks import validate
 from dagtasks.service.hooks import GONE, status
 from dagtasks.service.merging import check_driver
+from dagtasks.service.trust import open_approvals
 from dagtasks.store.git import Git
 from dagtasks.store.project import Project
 
@@ -77,6 +78,15 @@ def _check_git_setup(project: Project) -> Iterator[Check]:
     if project.git:
         yield Check("merge driver", *check_driver(project.git))
         yield _check_hooks(project)
+        yield _check_approvals(project)
+
+
+def _check_approvals(project: Project) -> Check:
+    approvals = open_approvals(project)
+    try:
+        return Check("approvals", "ok", f"{len(approvals.every())} in {approvals.folder}")
+    except Conflict as error:
+        return Check("approvals", "wrong", error.message, error.hint)
 
 
 def _check_hooks(project: Project) -> Check:

@@ -17,9 +17,11 @@ from dagtasks.engine.scheduler import Job, make_earlier, run_plan
 from dagtasks.engine.secrets import find_exposed, read_secrets
 from dagtasks.errors import Conflict, NotFound
 from dagtasks.language.functions import EvaluationError
-from dagtasks.model.run import RunEvent, RunRecord, StepRecord
+from dagtasks.model.run import Failure, RunEvent, RunFinished, RunRecord, RunStarted, StepFinished, StepRecord
+from dagtasks.model.values import RunState, StepState
 from dagtasks.planning.plan import Places, Plan, find_privileged, needs_engine
 from dagtasks.planning.sources import to_sources
+from dagtasks.service.trust import NOBODY, Asking, find_refusal, get_consent
 from dagtasks.service.writeback import WriteBack
 from dagtasks.store.layout import TASKS
 from dagtasks.store.process import this_process
@@ -32,10 +34,11 @@ Listener = Callable[[RunEvent], None]
 
 @dataclass(frozen=True, slots=True)
 class Doing:
-    """How a run is carried out. `listeners` see all that happens; `waits`: for approvals, too."""
+    """How a run is carried out. `listeners` see all that happens; `waits`: for approvals, too; `asking` says yes."""
 
     listeners: Sequence[Listener] = ()
     waits: bool = True
+    asking: Asking = NOBODY
 
 
 def execute(
@@ -43,12 +46,42 @@ def execute(
 ) -> tuple[RunRecord, list[str]]:
     """Run the plan to its end, and return its record and what a person should know besides.
 
-    `earlier` is the run that this one is a retry of. Raises `EngineUnavailable` before any record is made.
+    `earlier` is the run that this one is a retry of. Raises `Conflict` when nobody said yes where that is needed, and
+    `EngineUnavailable`, before any record is made.
     """
+    get_consent(project, plan, doing.asking)
     record = begin_record(project, plan, project.settings.engine.name)
     if earlier is None:
         return carry_out(project, Job(plan, record), doing)
     return carry_out(project, Job(plan, replace(record, retry_of=earlier.run), earlier), doing)
+
+
+def execute_unasked(project: Project, plan: Plan, doing: Doing) -> tuple[RunRecord, list[str]]:
+    """Run a plan that nobody asked for by hand, if exactly what it would execute is approved on this machine.
+
+    Else it is left: its record awaits an approval, and nothing has begun. Raises as `execute`.
+    """
+    if reason := find_refusal(project, plan):
+        return _leave(project, plan, Failure("not_approved", reason), doing.listeners), []
+    return execute(project, plan, replace(doing, asking=Asking(yes=True)))
+
+
+def _leave(project: Project, plan: Plan, why: Failure, listeners: Sequence[Listener]) -> RunRecord:
+    """The record of a run that has ended before it began."""
+    record = begin_record(project, plan, project.settings.engine.name)
+    steps = (StepRecord(step.name, StepState.OMITTED, StepState.OMITTED) for step in plan.all_steps)
+    events: list[RunEvent] = [RunStarted(record.id, record), *(StepFinished(record.id, step) for step in steps)]
+    events.append(RunFinished(record.id, RunState.AWAITING_APPROVAL, 0.0, {}, why))
+    with project.runs.record(record.id, _to_source(plan)) as recorder:
+        for event in events:
+            recorder(event)
+            for listener in listeners:
+                listener(event)
+    return project.runs.get(record.id)
+
+
+def _to_source(plan: Plan) -> bytes:
+    return json.dumps(to_sources(plan), ensure_ascii=False, sort_keys=True).encode()
 
 
 def go_on(project: Project, record: RunRecord, plan: Plan, doing: Doing, *, cancel: bool = False) -> RunRecord:
@@ -69,8 +102,7 @@ def carry_out(project: Project, job: Job, doing: Doing) -> tuple[RunRecord, list
     _refuse_privileged(project, job.plan)
     values = read_secrets(settings, job.plan.secrets, project.variables())
     executor = make_executor(settings.engine, is_needed=needs_engine(job.plan))
-    source = json.dumps(to_sources(job.plan), ensure_ascii=False, sort_keys=True).encode()
-    with runs.record(job.record.id, source) as recorder:
+    with runs.record(job.record.id, _to_source(job.plan)) as recorder:
         logs = LogWriter(runs.log_path)
         listeners: tuple[Listener, ...] = (recorder, logs)
         writer = WriteBack(project, job.plan, job.record) if job.plan.task and job.plan.updates else None

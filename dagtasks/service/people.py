@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+
 from dagtasks.errors import InvalidInput
 from dagtasks.store.project import Project
 
@@ -15,3 +17,9 @@ def name_or_me(project: Project, given: str | None) -> str:
     if not identity:
         raise InvalidInput("who does this? Git knows no name", hint="say --as NAME, or set user.name and user.email")
     return identity.rpartition(" <")[0]
+
+
+def actor(project: Project) -> str:
+    """Who runs or approves something: Git's user, else the user of the machine."""
+    email = project.git.find("config", "user.email") if project.git else None
+    return email or getpass.getuser()

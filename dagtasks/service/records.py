@@ -130,10 +130,12 @@ def retry(project: Project, run: str, again: Again, doing: Doing) -> RunRecord:
         hint = f"wait for it, or end it: dagtasks runs cancel {record.id}"
         raise Conflict(f"run {record.id} has not ended: it is {record.status}", hint=hint)
     plan = _plan_again(project, record, again)
+    is_left = record.status is RunState.AWAITING_APPROVAL
+    asking = replace(doing.asking, is_foreign=not project.runs.is_of_here(record.id), is_left=is_left)
     if again.from_step and again.from_step not in {step.name for step in plan.all_steps}:
         hint = choose_from(again.from_step, [step.name for step in plan.all_steps])
         raise NotFound(f"the template has no step {again.from_step!r}", hint=hint)
-    return execute(project, plan, doing, earlier=_earlier(project, record, plan, again))[0]
+    return execute(project, plan, replace(doing, asking=asking), earlier=_earlier(project, record, plan, again))[0]
 
 
 def _earlier(project: Project, record: RunRecord, plan: Plan, again: Again) -> Any:
@@ -227,7 +229,7 @@ def approve(project: Project, run: str, step: str, decision: Decision, doing: Do
     Raises `NotFound`, `Conflict` when nothing waits for an answer or somebody else has to give it, `InvalidInput`.
     """
     from dagtasks.service.execution import go_on
-    from dagtasks.service.runs import actor
+    from dagtasks.service.people import actor
 
     record = project.runs.get(run)
     asked = _get_asked(record, step)

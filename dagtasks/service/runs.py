@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +18,11 @@ from dagtasks.planning.index import Index
 from dagtasks.planning.plan import Deferred, Plan, PlannedTemplate
 from dagtasks.planning.planner import Surroundings, refuse
 from dagtasks.planning.planner import make_plan as plan_of
+from dagtasks.planning.trust import write_down
 from dagtasks.service.links import find_task
+from dagtasks.service.people import actor
 from dagtasks.service.templates import find_template, plan_template, read_script, split_pair
+from dagtasks.service.trust import NOBODY, Asking
 from dagtasks.store.git import Head
 from dagtasks.store.project import Project
 
@@ -31,7 +33,8 @@ Listener = Callable[[RunEvent], None]
 class Selection:
     """What to run: a workflow of a task (the only one by default), or a template; and with which parameters.
 
-    `values` are parameters of a template, weaker than all others.
+    `values` are parameters of a template, weaker than all others; `written` what a file of the repository says of them,
+    where that is something else (an expression).
     """
 
     task: str | None = None
@@ -41,6 +44,7 @@ class Selection:
     param_files: Sequence[str] = ()
     ignore_dependencies: bool = False
     values: Mapping[str, Any] = field(default_factory=dict)
+    written: Mapping[str, Any] = field(default_factory=dict)
 
 
 def make_plan(project: Project, selection: Selection) -> Plan:
@@ -51,15 +55,15 @@ def make_plan(project: Project, selection: Selection) -> Plan:
     index = project.load()
     task = find_task(index, selection.task) if selection.task else None
     name, bound = _choose(task, selection)
-    planned = _plan_template(project, index, name)
+    planned = plan_called(project, index, name)
     notes = _refuse_open(index, task, ignore=selection.ignore_dependencies) if task else []
     head = project.git.head() if project.git else Head(None, None)
     dirty = bool(project.git and project.git.changed_paths())
     scope = _scope(project, index, task, {"commit": head.commit, "branch": head.branch, "dirty": dirty})
-    given = _given(planned, bound, selection, scope)
+    asked = _read_given(planned, bound, selection, scope)
     around = Surroundings(
         scope=scope,
-        find_template=lambda called: _plan_template(project, index, called),
+        find_template=lambda called: plan_called(project, index, called),
         read_file=lambda path: read_script(project, path),
         task=task.id if task else None,
         workflow=_workflow_name(task, selection),
@@ -67,11 +71,12 @@ def make_plan(project: Project, selection: Selection) -> Plan:
         branch=head.branch,
         dirty=dirty,
         notes=tuple(notes),
+        bound=write_down({name: text for name, text in (selection.written or bound).items() if name not in asked}),
     )
-    return plan_of(planned, given, around)
+    return plan_of(planned, merge(asked, bound), around)
 
 
-def _plan_template(project: Project, index: Index, name: str) -> PlannedTemplate:
+def plan_called(project: Project, index: Index, name: str) -> PlannedTemplate:
     """The template for a plan. Raises `NotFound`, and `InvalidProject` when something is wrong with its calls."""
     row = find_template(index, name)
     if errors := [problem for problem in index.problems if problem.path == row.path and has_errors([problem])]:
@@ -115,20 +120,20 @@ def _refuse_open(index: Index, task: TaskSummary, *, ignore: bool) -> list[str]:
     return [f"{task.id} depends on open tasks: {', '.join(needs)}"] if needs else []
 
 
-def _given(
+def _read_given(
     planned: PlannedTemplate, bound: Mapping[str, Any], selection: Selection, scope: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The parameters that were given, the command line strongest, then files, then the binding.
+    """The parameters that came with the command, the command line strongest, then its files of parameters.
 
     Raises `InvalidInput` when a text is of the wrong type, then with all else that is wrong with the parameters.
     """
     specs = Template.model_validate(planned.data).parameters
     read = read_texts(specs, [split_pair(pair) for pair in selection.params])
     from_files = {key: value for path in selection.param_files for key, value in _read_parameters(path).items()}
-    given = merge(read.values, from_files, bound)
+    given = merge(read.values, from_files)
     if read.findings:
         told = {finding.loc for finding in read.findings}
-        others = [finding for finding in resolve(specs, given, scope).findings if finding.loc not in told]
+        others = [finding for finding in resolve(specs, merge(given, bound), scope).findings if finding.loc not in told]
         refuse([*read.findings, *others], f"parameters of template {planned.name}")
     return given
 
@@ -160,24 +165,23 @@ def _plain(row: ProjectSummary | PhaseSummary | TaskSummary) -> dict[str, Any]:
     return json.loads(json.dumps(data))  # type: ignore[no-any-return]
 
 
-def actor(project: Project) -> str:
-    """Who runs: Git's user, else the user of the machine."""
-    email = project.git.find("config", "user.email") if project.git else None
-    return email or getpass.getuser()
-
-
 def run(
-    project: Project, selection: Selection, listeners: Sequence[Listener], *, waits: bool = True
+    project: Project,
+    selection: Selection,
+    listeners: Sequence[Listener],
+    *,
+    waits: bool = True,
+    asking: Asking = NOBODY,
 ) -> tuple[RunRecord, Sequence[str]]:
     """Run the selection to its end, and return its record and what a person should know about it.
 
     With `waits` False it does not wait for approvals: the record is then that of a run that waits.
-    Raises as `make_plan`, and `EngineUnavailable`; no record is made then.
+    Raises as `make_plan` and `get_consent`, and `EngineUnavailable`; no record is made then.
     """
     from dagtasks.service.execution import Doing, execute
 
     plan = make_plan(project, selection)
-    record, notes = execute(project, plan, Doing(tuple(listeners), waits))
+    record, notes = execute(project, plan, Doing(tuple(listeners), waits, asking))
     return record, [*plan.notes, *notes]
 
 

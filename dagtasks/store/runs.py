@@ -75,6 +75,10 @@ class RunStore:
         """The folder that holds the journal and the logs of a run of this clone."""
         return self.folder / run
 
+    def is_of_here(self, run: str) -> bool:
+        """Whether the run was made in this clone, and what it was made from is still here."""
+        return (self.path(run) / "plan.json").exists()
+
     def log_path(self, run: str, step: str, attempt: int) -> Path:
         """Where the log of an attempt of a step lies."""
         return self.path(run) / "logs" / f"{step}.{attempt}.jsonl"

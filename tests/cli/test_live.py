@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import MakeProject
+from tests.terminal import on_terminal
 
 TEMPLATE = """\
 metadata: {name: t}
@@ -25,31 +22,13 @@ steps:
 """
 
 
-def on_terminal(root: Path, *arguments: str, **variables: str) -> str:
-    """What `dagtasks` prints to a terminal."""
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "DAGTASKS_ENGINE": "local", **variables}
-    command = [sys.executable, "-m", "dagtasks", "-C", str(root), *arguments]
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
-        os.close(theirs)
-        seen = b""
-        while True:
-            try:
-                seen += os.read(ours, 65536)
-            except OSError:  # the other side is closed
-                break
-        process.wait()
-    os.close(ours)
-    return seen.decode("utf-8", "replace")
-
-
 @pytest.fixture
 def root(project: MakeProject) -> Path:
     return project({"templates/t.yaml": TEMPLATE}).root
 
 
 def test_steps_change_in_place(root: Path) -> None:
-    seen = on_terminal(root, "run", "--template", "t")
+    seen = on_terminal(root, "run", "--yes", "--template", "t")
     assert "\x1b[2K" in seen  # lines are written anew
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
     assert re.search(r"words\[0\] \d\.\ds first of 1", plain)
@@ -63,6 +42,6 @@ def test_steps_change_in_place(root: Path) -> None:
 
 
 def test_a_dumb_terminal_gets_plain_lines(root: Path) -> None:
-    seen = on_terminal(root, "run", "--template", "t", TERM="dumb", NO_COLOR="1")
+    seen = on_terminal(root, "run", "--yes", "--template", "t", TERM="dumb", NO_COLOR="1")
     assert "\x1b[2K" not in seen
     assert "words[0] | first of 1" in seen

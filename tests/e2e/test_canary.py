@@ -155,7 +155,13 @@ def test_a_canary_is_nowhere(
     root: Path, engine: str, process: Process, port: int, command_lines: set[bytes], tmp_path: Path
 ) -> None:
     given = ("000001", "--param", f"port={port}")
-    commands = [("validate",), ("config", "show"), ("plan", *given), ("run", *given), ("run", *given, "--json")]
+    commands = [
+        ("validate",),
+        ("config", "show"),
+        ("plan", *given),
+        ("run", "--yes", *given),
+        ("run", "--yes", *given, "--json"),
+    ]
     done = [process(root, *command) for command in commands]
     runs = process(root, "runs", "list", "--json").json
     shown = [(*command, run["id"]) for run in runs for command in (("runs", "show"), ("runs", "logs"))]

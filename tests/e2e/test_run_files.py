@@ -55,7 +55,7 @@ def canaries(root: Path) -> list[str]:
 
 
 def test_files_secrets_and_artifacts(root: Path, cli: Cli, engine: str) -> None:
-    ran = cli(root, "run", "--template", "files", "--param", "pin=four-five-six", "--json")
+    ran = cli(root, "run", "--yes", "--template", "files", "--param", "pin=four-five-six", "--json")
     assert ran.code == 0, ran.err
     run = ran.json
     assert run["engine"] == engine
@@ -71,9 +71,9 @@ def test_files_secrets_and_artifacts(root: Path, cli: Cli, engine: str) -> None:
 
 def test_a_retry_takes_over_artifacts_that_are_still_there(root: Path, cli: Cli, engine: str) -> None:
     first = cli(
-        root, "run", "--template", "files", "--param", "pin=four-five-six", "--param", "fail=true", "--json"
+        root, "run", "--yes", "--template", "files", "--param", "pin=four-five-six", "--param", "fail=true", "--json"
     ).json
-    again = ("runs", "retry", first["id"], "--param", "pin=four-five-six", "--param", "fail=false", "--json")
+    again = ("runs", "retry", first["id"], "--yes", "--param", "pin=four-five-six", "--param", "fail=false", "--json")
     second = cli(root, *again).json
     assert [step["reused_from"] for step in second["steps"]] == [first["id"], None]
     assert second["status"] == "succeeded"
@@ -87,10 +87,10 @@ def test_what_a_run_needs_is_asked_before_it_begins(
     root: Path, cli: Cli, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DAGTASKS_SECRET_TOKEN")
-    refused = cli(root, "run", "--template", "files", "--param", "pin=four-five-six")
+    refused = cli(root, "run", "--yes", "--template", "files", "--param", "pin=four-five-six")
     assert (refused.code, "TOKEN: nobody says where it comes from" in refused.err) == (2, True)
     root_template = TEMPLATE.replace('image: "alpine:latest"', 'image: "alpine:latest"\n      privileged: true', 1)
     write_files(root, {"templates/files.yaml": root_template})
-    refused = cli(root, "run", "--template", "files", "--param", "pin=four-five-six")
+    refused = cli(root, "run", "--yes", "--template", "files", "--param", "pin=four-five-six")
     assert (refused.code, "build would have all rights on the machine" in refused.err) == (6, True)
     assert cli(root, "runs", "list", "--json").json == []

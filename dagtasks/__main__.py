@@ -12,6 +12,8 @@ def main() -> NoReturn:
     """Carry out the command line of this process, and end it."""
     # Commands are short: collecting garbage would cost more than the memory is worth, most of all while importing.
     gc.disable()
+    # Pydantic looks for plugins in every package that is installed; that takes longer than checking some tasks.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "true")
     # ^C ends us at once, as it ends git: every file is whole at any instant, and an exception out of an import can
     # be lost in there. What wants to end in order (a run, `board serve`) takes the signal for itself.
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -166,3 +166,17 @@ def test_a_list_starts_no_engine_and_no_board(tmp_path: Path) -> None:
     (tmp_path / "tasks").mkdir()
     imported = modules_of(tmp_path, "task", "list")
     assert not {"dagger", "git", "rich", "watchdog", "mkdocs", "asyncio", "httpx"} & imported
+
+
+def test_no_plugins_of_pydantic_are_looked_for(tmp_path: Path) -> None:
+    packages = {
+        "meddler.py": "print('meddling')\nplugin = None\n",
+        "meddler-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: meddler\nVersion: 1\n",
+        "meddler-1.dist-info/entry_points.txt": "[pydantic]\nmeddler = meddler:plugin\n",
+    }
+    write_files(tmp_path, {f"packages/{name}": text for name, text in packages.items()})
+    write_files(tmp_path, {"tasks/web/project.yaml": "name: Web\n"})
+    command = [sys.executable, "-m", "dagtasks", "-C", str(tmp_path), "--no-cache", "validate"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "packages")}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert "meddling" not in done.stdout

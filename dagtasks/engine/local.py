@@ -54,6 +54,8 @@ class LocalExecutor:
         self._environ = environ
         self._grace = grace
         self._numbers = itertools.count(1)
+        self._busy = 0
+        self._workers = 0
 
     async def __aenter__(self) -> Self:
         if sys.platform != "linux":
@@ -62,7 +64,7 @@ class LocalExecutor:
                 hint="use --engine dagger",
             )
         self._folder = Path(tempfile.mkdtemp(prefix="dagtasks-"))
-        self._control, theirs = socket.socketpair()
+        self._steps, theirs = socket.socketpair()
         with theirs:
             self._supervisor = _start_supervisor(theirs, self._folder)
         return self
@@ -70,8 +72,12 @@ class LocalExecutor:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._control.close()
-        await asyncio.to_thread(self._supervisor.wait)
+        self._steps.close()
+        await asyncio.to_thread(self._end_supervisor)
+
+    def _end_supervisor(self) -> None:
+        self._supervisor.communicate()
+        remove(str(self._folder))  # is gone by now, unless somebody killed the supervisor
 
     async def execute(self, request: ExecRequest, output: OutputSink) -> ExecResult:
         """Run the process to its end; cancelling ends it and all it started."""
@@ -80,55 +86,70 @@ class LocalExecutor:
         is_large = bool(request.mounts or request.collect_to)
         try:
             await _aside(folder.fill, is_large=is_large)
-            return await self._execute(request, folder, output)
-        finally:
+        except BaseException:
             await _aside(partial(remove, str(folder.root)), is_large=is_large)
+            raise
+        with self._worker():
+            return await self._execute(request, folder, output)
+
+    @contextmanager
+    def _worker(self) -> Iterator[None]:
+        """See that one more worker is there than steps: while one still removes a folder, another takes the next."""
+        self._busy += 1
+        try:
+            while self._workers <= self._busy:
+                self._start_worker()
+            yield
+        finally:
+            self._busy -= 1
+
+    def _start_worker(self) -> None:
+        assert self._supervisor.stdin  # noqa: S101 - it was asked for
+        try:
+            self._supervisor.stdin.write(b"+")
+        except OSError as error:
+            raise _lost() from error
+        self._workers += 1
 
     async def _execute(self, request: ExecRequest, folder: StepFolder, output: OutputSink) -> ExecResult:
-        order = _make_order(folder, self._environ, self._grace)
         captured = {"stdout": Capture(), "stderr": Capture()}
-        code = _exit_code(await self._run(order, _both(captured, output)), request)
-        is_success = code in request.success_exit_codes
-        return ExecResult(
-            exit_code=code,
-            stdout=captured["stdout"].data,
-            stderr=captured["stderr"].data,
-            files=folder.read_files(),
-            missing=await _aside(folder.collect, is_large=True) if is_success and request.collect_to else (),
-        )
-
-    async def _run(self, order: Mapping[str, Any], output: OutputSink) -> Mapping[str, Any]:
-        with _reading("stdout", output) as stdout, _reading("stderr", output) as stderr:
-            return await self._supervise(order, stdout, stderr)
-
-    async def _supervise(self, order: Mapping[str, Any], stdout: int, stderr: int) -> Mapping[str, Any]:
-        channel = self._hand_over(stdout, stderr)
-        with closing(channel):
-            answering = asyncio.create_task(_exchange(channel, order))
-            try:
-                return await asyncio.shield(answering)
-            except asyncio.CancelledError:
-                channel.shutdown(socket.SHUT_WR)
-                await _ended(answering)
-                raise
-
-    def _hand_over(self, *outputs: int) -> socket.socket:
         channel, theirs = socket.socketpair()
+        with closing(channel):  # when it is closed, the worker removes the folder
+            code = _exit_code(await self._run(folder, channel, theirs, _both(captured, output)), request)
+            is_success = code in request.success_exit_codes
+            return ExecResult(
+                exit_code=code,
+                stdout=captured["stdout"].data,
+                stderr=captured["stderr"].data,
+                files=folder.read_files(),
+                missing=await _aside(folder.collect, is_large=True) if is_success and request.collect_to else (),
+            )
+
+    async def _run(
+        self, folder: StepFolder, channel: socket.socket, theirs: socket.socket, output: OutputSink
+    ) -> Mapping[str, Any]:
+        order = json.dumps(_make_order(folder, self._environ, self._grace)).encode() + b"\n"
         channel.setblocking(False)
-        with theirs:
-            try:
-                socket.send_fds(self._control, [b"+"], [theirs.fileno(), *outputs])
-            except OSError as error:
-                channel.close()
-                raise _lost() from error
-        return channel
+        with _reading("stdout", output) as stdout, _reading("stderr", output) as stderr:
+            with theirs:
+                sent = channel.send(order)  # before anybody waits for it
+                self._hand_over(theirs.fileno(), stdout, stderr)
+            return await _supervise(channel, order[sent:])
+
+    def _hand_over(self, *handles: int) -> None:
+        try:
+            socket.send_fds(self._steps, [b"+"], handles)
+        except OSError as error:
+            raise _lost() from error
 
 
-def _start_supervisor(control: socket.socket, folder: Path) -> subprocess.Popen[bytes]:
+def _start_supervisor(steps: socket.socket, folder: Path) -> subprocess.Popen[bytes]:
     script = Path(__file__).with_name("supervisor.py")
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", str(script), str(folder)],
-        stdin=control.fileno(),
+        [sys.executable, "-I", "-S", str(script), str(steps.fileno()), str(folder)],
+        bufsize=0,
+        stdin=subprocess.PIPE,
+        pass_fds=[steps.fileno()],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={},
@@ -156,6 +177,7 @@ def _make_order(folder: StepFolder, environ: Mapping[str, str], grace: float) ->
         "argv": folder.argv(),
         "env": {**inherited, **folder.env(), **depth},
         "cwd": str(folder.workdir),
+        "folder": str(folder.root),
         "grace": grace,
     }
 
@@ -206,11 +228,22 @@ def _reading(stream: Stream, output: OutputSink) -> Iterator[int]:
         os.close(target)
 
 
-async def _exchange(channel: socket.socket, order: Mapping[str, Any]) -> Mapping[str, Any]:
+async def _supervise(channel: socket.socket, rest: bytes) -> Mapping[str, Any]:
+    """What the worker answers, when it has got the rest of the order, too."""
+    answering = asyncio.create_task(_exchange(channel, rest))
+    try:
+        return await asyncio.shield(answering)
+    except asyncio.CancelledError:
+        channel.shutdown(socket.SHUT_WR)
+        await _ended(answering)
+        raise
+
+
+async def _exchange(channel: socket.socket, rest: bytes) -> Mapping[str, Any]:
     loop = asyncio.get_running_loop()
     received = bytearray()
     try:
-        await loop.sock_sendall(channel, json.dumps(order).encode() + b"\n")
+        await loop.sock_sendall(channel, rest)
         while not received.endswith(b"\n"):
             received += await loop.sock_recv(channel, CHUNK) or _gone()
     except OSError as error:

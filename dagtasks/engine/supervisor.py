@@ -1,16 +1,16 @@
 """The process that starts the processes of local steps, and ends them and all they started.
 
-A script of its own, run as `python -I -S supervisor.py FOLDER`. It forks a child for each step that runs at one time,
-and one more that waits. Such a worker is a subreaper: whatever the step starts and leaves behind, even in another
-session and with its parent gone, becomes its child, so it is found through /proc. When nothing of the step is left, the
-worker waits for the next. A fork for each step would cost 3 ms of the processor, twice what the step itself costs,
-because each page that Python touches is copied.
+A script of its own, run as `python -I -S supervisor.py STEPS FOLDER`. It forks a worker for each byte that comes in,
+and one for each that fell over. A worker takes one step after the other from the socket STEPS. It is a subreaper:
+whatever the step starts and leaves behind, even in another session and with its parent gone, becomes its child, so it
+is found through /proc. When nothing of the step is left, the worker waits for the next. A fork for each step would cost
+3 ms of the processor, twice what the step itself costs, because each page that Python touches is copied.
 
-The run's process holds one end of a socket for each step. Over it goes one JSON object in (argv, env, cwd, grace) and
-one out (exit_code and left, or errno and error). When the other end is shut, by a cancel, a timeout, or because the
-run's process is gone, the step is ended: SIGTERM to all of it, SIGKILL to what is left after `grace` seconds. The
-kernel shuts the socket of a dead process, so no signal of the parent's death is needed (it would come when a mere
-thread ends, too).
+The run's process holds one end of a socket for each step. Over it goes one JSON object in (argv, env, cwd, folder,
+grace) and one out (exit_code and left, or errno and error). When the other end is shut, by a cancel, a timeout, or
+because the run's process is gone, the step is ended: SIGTERM to all of it, SIGKILL to what is left after `grace`
+seconds. The kernel shuts the socket of a dead process, so no signal of the parent's death is needed (it would come when
+a mere thread ends, too). Shut after the answer, it says that the step's folder can go; nobody waits for that.
 """
 
 from __future__ import annotations
@@ -36,15 +36,12 @@ PR_SET_CHILD_SUBREAPER = 36
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 POLL = 0.02
-BUSY, IDLE = "B", "I"
-REPORT = 8
-"""Bytes of a report: the process id (at most 4,194,304), and what it does. So few come through a pipe whole."""
 GIVE_UP = 5.0
 """Seconds after SIGKILL until a process that does not end (another user's, or stuck in the kernel) is reported."""
 
 
 def main() -> None:
-    """See that a worker waits for the next step; at the end remove the folder of the run.
+    """Fork the workers that are asked for; at the end remove the folder of the run.
 
     It ends when the run's process has closed its side, or is gone, and all steps have ended.
     """
@@ -52,20 +49,21 @@ def main() -> None:
     for number in IGNORED:
         signal.signal(number, ignore)  # not SIG_IGN, which the steps would inherit
     gc.disable()  # a collection in a fork would copy every page
-    reports, tell = os.pipe()
     children = watch_children()
-    workers: dict[int, str] = {}
-    is_over = False
-    while workers or not is_over:
-        if not is_over and IDLE not in workers.values():
-            workers[fork_worker(tell)] = IDLE
-        if reports in select.select([reports, children], [], [])[0]:
-            take_reports(reports, workers)
-        else:
+    workers: set[int] = set()
+    asking = [0]
+    while workers or asking:
+        ready, _, _ = select.select([children, *asking], [], [])
+        if children in ready:
             os.read(children, 4096)
-        is_over = reap(workers) or is_over
+        wanted = reap(workers)
+        if 0 in ready:
+            asked = len(os.read(0, 4096))
+            asking = asking if asked else []
+            wanted += asked
+        workers.update([fork_worker(int(sys.argv[1])) for _ in range(wanted if asking else 0)])
     kill_all()
-    remove(sys.argv[1])
+    remove(sys.argv[2])
 
 
 def remove(folder: str) -> None:
@@ -104,28 +102,28 @@ def prctl() -> Any:
     return ctypes.CDLL(None, use_errno=True).prctl
 
 
-def fork_worker(tell: int) -> int:
+def fork_worker(steps: int) -> int:
     """The id of a new worker, which waits for steps."""
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            work(tell)
+            os.dup2(steps, 0)  # a step gets another standard input, and so not this
+            os.close(steps)
+            work()
             code = 0
         finally:
             os._exit(code)
     return pid
 
 
-def work(tell: int) -> None:
+def work() -> None:
     """Run one step after the other until no more will come; raises `OSError` where a clean worker is wanted."""
     become_subreaper()
     children = watch_children()
     with socket.socket(fileno=0) as control:
         while handles := receive(control):
-            report(tell, BUSY)
             run_step(children, *handles)
-            report(tell, IDLE)
 
 
 def receive(control: socket.socket) -> list[int]:
@@ -136,29 +134,16 @@ def receive(control: socket.socket) -> list[int]:
     return handles
 
 
-def report(tell: int, state: str) -> None:
-    """Tell the first process what this one does now."""
-    os.write(tell, f"{os.getpid():{REPORT - 1}}{state}".encode())
-
-
-def take_reports(reports: int, workers: dict[int, str]) -> None:
-    """Note what the workers do now; one may have ended since it told."""
-    text = os.read(reports, 512 * REPORT).decode()
-    for start in range(0, len(text), REPORT):
-        pid, state = int(text[start : start + REPORT - 1]), text[start + REPORT - 1]
-        if pid in workers:
-            workers[pid] = state
-
-
-def reap(workers: dict[int, str]) -> bool:
-    """Forget the workers that ended, and kill what one left that did not end well; whether one found no more steps."""
-    is_over = False
+def reap(workers: set[int]) -> int:
+    """Forget the workers that ended, and kill what one left that fell over; how many did."""
+    fallen = 0
     for pid, status in ended_children():
-        if workers.pop(pid, None):
-            is_over = is_over or status == 0
-            if status != 0:
-                kill_orphans(workers)
-    return is_over
+        if pid in workers:
+            workers.discard(pid)
+            fallen += status != 0
+    if fallen:
+        kill_orphans(workers)
+    return fallen
 
 
 def kill_orphans(workers: Collection[int]) -> None:
@@ -170,22 +155,30 @@ def kill_orphans(workers: Collection[int]) -> None:
 
 
 def run_step(children: int, connection: int, stdout: int, stderr: int) -> None:
-    """Run one step to its end and say how it ended. Raises `OSError` when something of it may be left."""
+    """Run one step to its end, say how it ended, and remove its folder when that was read.
+
+    Raises `OSError` when something of the step may be left.
+    """
     with socket.socket(fileno=connection) as channel:
         try:
-            answer = supervise(channel, children, stdout, stderr)
+            request = json.loads(read_line(channel))
+            answer = supervise(request, channel, children, stdout, stderr)
             channel.sendall(json.dumps(answer).encode() + b"\n")
         except OSError:
             kill_all()
             raise
-    os.chdir("/")
+        os.chdir("/")
+        while channel.recv(1):
+            pass
+    remove(request["folder"])
     if answer.get("left"):
         raise ChildProcessError
 
 
-def supervise(channel: socket.socket, children: int, stdout: int, stderr: int) -> dict[str, object]:
+def supervise(
+    request: dict[str, Any], channel: socket.socket, children: int, stdout: int, stderr: int
+) -> dict[str, object]:
     """Start the process and wait until it ended or has to; afterwards nothing of it is left."""
-    request = json.loads(read_line(channel))
     try:
         pid = start(request, stdout, stderr)
     except (OSError, ValueError) as error:

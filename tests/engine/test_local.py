@@ -285,6 +285,39 @@ def test_the_folder_is_gone_afterwards() -> None:
     assert not folder.parent.parent.exists()
 
 
+def test_the_folder_of_a_step_goes_while_the_run_goes_on() -> None:
+    async def once() -> None:
+        async with LocalExecutor(SETTINGS) as executor:
+            ended = await executor.execute(request("sh", "-c", "pwd; mkdir -p a/b; touch a/b/c"), lambda *_: None)
+            folder = Path(ended.stdout.decode().strip())
+            assert eventually(lambda: not folder.exists())
+            assert folder.parent.exists()
+
+    asyncio.run(once())
+
+
+def test_the_folder_is_gone_when_the_supervisor_was_killed(token: str) -> None:
+    async def once() -> Path:
+        async with LocalExecutor(SETTINGS) as executor:
+            ended = await executor.execute(request("sh", "-c", f"pwd; sleep {token} &"), lambda *_: None)
+            executor._supervisor.kill()
+        return Path(ended.stdout.decode().strip())
+
+    assert not asyncio.run(once()).parent.exists()
+
+
+def test_without_a_supervisor_there_is_no_step() -> None:
+    async def once() -> None:
+        async with LocalExecutor(SETTINGS) as executor:
+            executor._supervisor.kill()
+            executor._supervisor.wait()
+            await executor.execute(request("true"), lambda *_: None)
+
+    with pytest.raises(StepError) as caught:
+        asyncio.run(once())
+    assert caught.value.code == "engine_lost"
+
+
 def test_only_the_listed_environment_reaches_a_step() -> None:
     environ = {"PATH": os.environ["PATH"], "HOME": "/home/ann", "LANG": "C", "TZ": "UTC", "TMPDIR": "/tmp"}
     wanted = request("env", env={"DECLARED": "1", "LANG": "de", "DT_RUN": "r"})

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from dagtasks.model.template import Step, Template
 from dagtasks.model.values import JSON
 from dagtasks.planning import graph
-from dagtasks.planning.steps import edges
+from dagtasks.planning.steps import edges, find_uses
 
 COLOURS = {
     "succeeded": "#d3f0d6",
@@ -69,7 +69,7 @@ def make_drawing(template: Template, states: Mapping[str, str]) -> Drawing:
 
     An edge that follows from others is left out. The steps of `finally` follow one another.
     """
-    needs = _reduce(edges(template))
+    needs = _reduce(edges(template, find_uses(template)))
     nodes = [_node(step, states, is_last=place >= len(template.steps)) for place, step in enumerate(template.all_steps)]
     found = [(need, name) for name, before in needs.items() for need in before]
     last = [step.name for step in template.finally_]

@@ -37,7 +37,7 @@ from dagtasks.planning.plan import (
     RetryPolicy,
     RunOutput,
 )
-from dagtasks.planning.steps import edges, find_exposed, read_steps
+from dagtasks.planning.steps import edges, find_exposed, find_uses, steps_in
 from dagtasks.planning.template import names_of
 
 DEPTH_LIMIT = 10
@@ -169,7 +169,7 @@ def find_scripts(templates: Iterable[PlannedTemplate]) -> Iterator[str]:
 
 
 def _in_order(template: Template, lowering: _Lowering) -> Iterator[PlanStep]:
-    needs = edges(template)
+    needs = edges(template, lowering.uses)
     names, stuck = graph.order(needs)
     if stuck:
         raise InvalidInput(f"steps wait for one another in a circle: {', '.join(stuck)}")
@@ -192,7 +192,8 @@ class _Lowering:
         self.called = called
         self.scope = scope
         self.around = around
-        self.exposed = find_exposed(template)
+        self.uses = find_uses(template)
+        self.exposed = find_exposed(template, self.uses)
         names = names_of(template)
         loops = {"item": ANY, "item_index": INTEGER, "matrix": ANY}
         self.names = Names({**names.kinds, **loops}, names.functions)
@@ -218,7 +219,7 @@ class _Lowering:
             depends_on=needs,
             description=step.description,
             condition=condition,
-            reads=read_steps(step),
+            reads=steps_in(self.uses[step.name]),
             exposes=self.exposed[step.name],
             timeout=parse_duration(step.timeout) if step.timeout else None,
             continue_on_error=step.continue_on_error,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 from dagtasks.errors import Loc
@@ -104,17 +105,20 @@ def expressions_in(parsed: Scalar | Expr) -> list[Expr]:
     return [hole.expr for hole in parsed.holes] if isinstance(parsed, Scalar) else [parsed]
 
 
-def read_steps(step: Step) -> tuple[str, ...]:
-    """The names of the steps whose results the step refers to. What cannot be parsed refers to none."""
-    return _steps_in(_expressions(step))
+Uses = Mapping[str, tuple[Expr, ...]]
+"""The expressions in each step of a template."""
 
 
-def find_exposed(template: Template) -> dict[str, tuple[Printed, ...]]:
+def find_uses(template: Template) -> Uses:
+    """The expressions of each step. What cannot be parsed is left out."""
+    return {step.name: tuple(_expressions(step)) for step in template.all_steps}
+
+
+def find_exposed(template: Template, uses: Uses) -> dict[str, tuple[Printed, ...]]:
     """Which of its output and stderr each step shows: to other steps, to the outputs of the run, or to the task."""
     given = [output.value for output in template.outputs.values()]
     given.append(template.updates.model_dump())
-    exprs = [*_holes(text for _, text in texts_of(given, ()))]
-    exprs += [expr for step in template.all_steps for expr in _expressions(step)]
+    exprs = [*_holes(text for _, text in texts_of(given, ())), *chain.from_iterable(uses.values())]
     seen = {path[1:3] for expr in exprs for path, _ in references(expr) if path[0] == "steps"}
     return {
         step.name: tuple(
@@ -124,7 +128,8 @@ def find_exposed(template: Template) -> dict[str, tuple[Printed, ...]]:
     }
 
 
-def _steps_in(exprs: Iterable[Expr]) -> tuple[str, ...]:
+def steps_in(exprs: Iterable[Expr]) -> tuple[str, ...]:
+    """The names of the steps whose results the expressions refer to."""
     paths = (path for expr in exprs for path, _ in references(expr))
     return tuple(dict.fromkeys(path[1] for path in paths if path[0] == "steps" and len(path) > 1))
 
@@ -143,15 +148,18 @@ def _holes(texts: Iterable[str]) -> Iterator[Expr]:
             yield from (hole.expr for hole in parse_scalar(text).holes)
 
 
-def edges(template: Template) -> dict[str, tuple[str, ...]]:
+def edges(template: Template, uses: Uses) -> dict[str, tuple[str, ...]]:
     """Each step with those that must end before it (03 section 2.5).
 
     Where no step says `depends_on`, each comes after all before it; else each after what it names and refers to.
     """
     names = [step.name for step in template.steps]
     if all(step.depends_on is None for step in template.steps):
-        return {step.name: _unique((*names[:place], *read_steps(step))) for place, step in enumerate(template.steps)}
-    return {step.name: _unique((*(step.depends_on or ()), *read_steps(step))) for step in template.steps}
+        return {
+            step.name: _unique((*names[:place], *steps_in(uses[step.name])))
+            for place, step in enumerate(template.steps)
+        }
+    return {step.name: _unique((*(step.depends_on or ()), *steps_in(uses[step.name]))) for step in template.steps}
 
 
 def _unique(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from dagtasks.planning.names import STATUS_FUNCTIONS as STATUS_FUNCTIONS
 from dagtasks.planning.names import Scopes, StepScope, takes_secrets
 from dagtasks.planning.names import names_of as names_of
 from dagtasks.planning.reading import Reading, in_defaults, read_template
-from dagtasks.planning.steps import Role, Spot, edges, expressions_in, parse_spot, spots_of, texts_of
+from dagtasks.planning.steps import Role, Spot, edges, expressions_in, find_uses, parse_spot, spots_of, texts_of
 from dagtasks.planning.summaries import kind_of_value, places_of, summarise
 
 CODES = {
@@ -100,7 +100,7 @@ def _check_type(template: Template) -> Iterator[Finding]:
 
 
 def _check_cycles(template: Template, names: list[str]) -> Iterator[Finding]:
-    for cycle in graph.find_cycles(edges(template)):
+    for cycle in graph.find_cycles(edges(template, find_uses(template))):
         loc: Loc = ("steps", names.index(cycle[0]))
         path = " -> ".join([*cycle, cycle[0]])
         yield Finding(loc, "DT325", f"steps wait for one another in a circle: {path}", "take one reference out")

@@ -57,8 +57,7 @@ def make_plan(project: Project, selection: Selection) -> Plan:
     name, bound = _choose(task, selection)
     planned = plan_called(project, index, name)
     notes = _refuse_open(index, task, ignore=selection.ignore_dependencies) if task else []
-    head = project.git.head() if project.git else Head(None, None)
-    dirty = bool(project.git and project.git.changed_paths())
+    head, dirty = project.git.standing() if project.git else (Head(None, None), False)
     scope = _scope(project, index, task, {"commit": head.commit, "branch": head.branch, "dirty": dirty})
     asked = _read_given(planned, bound, selection, scope)
     around = Surroundings(

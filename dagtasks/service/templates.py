@@ -22,7 +22,7 @@ from dagtasks.planning.plan import PlannedTemplate
 from dagtasks.planning.planner import refuse
 from dagtasks.planning.reading import in_defaults, read_template
 from dagtasks.planning.references import ReferenceFault, find_called
-from dagtasks.planning.steps import edges
+from dagtasks.planning.steps import edges, find_uses
 from dagtasks.service import checks, shellcheck
 from dagtasks.service.documents import refuse_existing
 from dagtasks.service.saving import NO_FILE, Change, FileChange, Saved, WriteSettings, save
@@ -55,7 +55,7 @@ def show(project: Project, name: str) -> dict[str, Any]:
     """The whole template. Raises `NotFound`, `InvalidProject` when its file is wrong."""
     row = find_template(project.load(), name)
     template = Template.model_validate(project.read_template(row.path))
-    needs = edges(template)
+    needs = edges(template, find_uses(template))
     return {
         **row_to_json(row),
         "parameters": {

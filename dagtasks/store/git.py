@@ -128,6 +128,15 @@ class Git:
         name = name or self.find("symbolic-ref", "--quiet", "HEAD") or "HEAD"
         return Head(commit or None, None if name == "HEAD" else name.removeprefix("refs/heads/"))
 
+    def standing(self) -> tuple[Head, bool]:
+        """What is checked out, and whether anything below the root differs from that, new files too; in one command."""
+        options = ("--porcelain=v2", "--branch", "--no-ahead-behind", "-z", "--untracked-files=normal", "--no-renames")
+        lines = [line for line in self.read("status", *options, "--", ".").split("\0") if line]
+        told = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
+        commit, branch = told["branch.oid"], told["branch.head"]
+        head = Head(None if commit == "(initial)" else commit, None if branch == "(detached)" else branch)
+        return head, len(lines) > len(told)
+
     def changed_paths(self, *paths: str) -> list[str]:
         """The paths, relative to the root, that differ from HEAD in the index or the work tree, new ones too."""
         text = self.read(

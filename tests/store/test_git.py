@@ -7,7 +7,7 @@ import pytest
 from dagtasks.errors import Conflict, GitError
 from dagtasks.store.commits import commit
 from dagtasks.store.git import find_git
-from tests.conftest import MakeProject, git
+from tests.conftest import MakeProject, git, write_files
 
 
 def test_commit_takes_exactly_our_paths(project: MakeProject) -> None:
@@ -76,6 +76,7 @@ def test_head_before_the_first_commit(tmp_path: Path) -> None:
     found = find_git(tmp_path)
     assert found is not None
     assert found.head() == (None, "main")
+    assert found.standing() == ((None, "main"), False)
 
 
 @pytest.mark.parametrize("name", ["main", "a/b", "HEAD", "refs/heads/x", "é", "same"])
@@ -86,8 +87,36 @@ def test_head_on_a_branch_and_detached(project: MakeProject, name: str) -> None:
     git(repository.root, "symbolic-ref", "HEAD", f"refs/heads/{name}")
     sha = git(repository.root, "rev-parse", "HEAD^{commit}")
     assert repository.get_git().head() == (sha, name)
+    assert repository.get_git().standing() == ((sha, name), False)
     git(repository.root, "checkout", "-q", "--detach")
     assert repository.get_git().head() == (sha, None)
+    assert repository.get_git().standing() == ((sha, None), False)
+
+
+@pytest.mark.parametrize("change", ["new file", "# a name", "changed", "staged", "deleted", "elsewhere"])
+def test_what_differs_below_the_root_is_noticed(project: MakeProject, change: str) -> None:
+    repository = project()
+    top = repository.root
+    write_files(top, {"below/tasks/web/project.yaml": "name: Web\n", "other": "a\n", ".gitignore": "*.tmp"})
+    git(top, "add", ".")
+    git(top, "commit", "-qm", "Start")
+    write_files(top, {"below/a.tmp": ""})
+    found = find_git(top / "below")
+    assert found is not None
+    assert not found.standing()[1]
+    file = top / "below/tasks/web/project.yaml"
+    match change:
+        case "deleted":
+            file.unlink()
+        case "elsewhere":
+            (top / "other").write_text("b\n")
+        case "changed" | "staged":
+            file.write_text("name: Other\n")
+        case _:
+            (top / "below" / change).write_text("")
+    if change == "staged":
+        git(top, "add", ".")
+    assert found.standing()[1] == (change != "elsewhere")
 
 
 @pytest.mark.parametrize("kind", ["sha1", "sha256"])

@@ -314,9 +314,10 @@ async def _read_body(response: httpx.Response, limit: int) -> bytes:
 def _refuse_private(host: str, addresses: Iterable[Address]) -> None:
     refused = [str(address) for address in addresses if not is_public(address)]
     if refused:
+        names = ", ".join(sorted(set(refused)))
         raise OutboundError(
             "address_refused",
-            f"{host} is {', '.join(sorted(set(refused)))}, which is not on the public internet; "
+            f"{host if names == host else f'{host} is {names}, which'} is not on the public internet; "
             f"the operator may allow it with the setting outbound.allow_hosts",
         )
 

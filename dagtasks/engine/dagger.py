@@ -432,10 +432,10 @@ def _show_services(services: Mapping[str, _Service], output: OutputSink) -> None
 def _refuse(request: ExecRequest) -> None:
     """Raises `StepError` for what the engine has no way to do, and must not be passed over."""
     if request.network == "none":
-        message = f"step {request.step} is to have no network, and a Dagger engine offers no way to take it away"
+        message = "it is to have no network, and a Dagger engine offers no way to take it away"
         raise StepError("network_not_isolated", message)
     if request.pull == "never":
-        message = f"step {request.step} may not fetch its image, and a Dagger engine cannot be kept from it"
+        message = "it may not fetch its image, and a Dagger engine cannot be kept from it"
         raise StepError("pull_not_controlled", message)
 
 

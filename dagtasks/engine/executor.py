@@ -113,7 +113,7 @@ class NoExecutor:
 
     async def execute(self, request: ExecRequest, output: OutputSink) -> ExecResult:
         """Never possible."""
-        raise StepError("engine_lost", f"step {request.step} needs the engine {self.name}, which was not started")
+        raise StepError("engine_lost", f"it needs the engine {self.name}, which was not started")
 
 
 def make_executor(settings: EngineSettings, *, is_needed: bool = True) -> Executor:

@@ -162,12 +162,12 @@ def _refuse(request: ExecRequest) -> None:
     """Raises `StepError` for what cannot be carried out without isolation, and must not be passed over."""
     if request.services:
         names = ", ".join(service.name for service in request.services)
-        raise StepError("services_need_dagger", f"step {request.step} has services ({names}); use --engine dagger")
+        raise StepError("services_need_dagger", f"it has services ({names}); use --engine dagger")
     if request.network == "none":
-        message = f"step {request.step} is to have no network, and the local engine cannot take it away"
+        message = "it is to have no network, and the local engine cannot take it away"
         raise StepError("network_not_isolated", message)
     if not request.argv:
-        raise StepError("no_command", f"step {request.step} has no command, and the local engine has no image to ask")
+        raise StepError("no_command", "it has no command, and the local engine has no image to ask")
 
 
 def _make_order(folder: StepFolder, environ: Mapping[str, str], grace: float) -> dict[str, Any]:
@@ -267,7 +267,7 @@ def _exit_code(answer: Mapping[str, Any], request: ExecRequest) -> int:
         raise _not_started(answer, request)
     if answer["left"]:
         pids = ", ".join(map(str, answer["left"]))
-        raise StepError("process_left", f"step {request.step} started processes that could not be ended: {pids}")
+        raise StepError("process_left", f"it started processes that could not be ended: {pids}")
     code: int = answer["exit_code"]
     return code
 

@@ -209,6 +209,8 @@ def derived_secrets(step: PlanStep, plan: Plan, around: Around) -> list[JSON]:
 
     Raises `EvaluationError`.
     """
+    if not (plan.secrets or plan.sensitive or any(_hidden_outputs(other) for other in plan.all_steps)):
+        return []
     holes = [(text.source, hole) for text in _deferred_in(step.inputs) for hole in _secret_holes(text, plan)]
     values = ((source, evaluate(hole.expr, around.scope, around.functions)) for source, hole in holes)
     return [value for source, value in values if not (isinstance(value, str) and value in source)]
@@ -246,10 +248,14 @@ def _is_sensitive(path: tuple[str, ...], plan: Plan) -> bool:
     if path[0] != "steps":
         return False
     steps = [step for step in plan.all_steps if step.name in (path[1:2] or (step.name,))]
-    hidden = {name for step in steps for name, spec in step.outputs.items() if spec.sensitive}
+    hidden = {name for step in steps for name in _hidden_outputs(step)}
     if path[2:3] == ("outputs",) and len(path) > 3:
         return path[3] in hidden
     return bool(hidden) and path[2:3] in ((), ("items",), ("outputs",))
+
+
+def _hidden_outputs(step: PlanStep) -> list[str]:
+    return [name for name, spec in step.outputs.items() if spec.sensitive]
 
 
 def _mounted(mount: Mapping[str, Any], around: Around) -> Mounted:

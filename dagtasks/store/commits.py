@@ -217,4 +217,6 @@ class Written:
             data = json.loads(self._path.read_bytes())
         except (OSError, ValueError):
             return {}
+        if not isinstance(data, dict):
+            return {}
         return {path: known if isinstance(known, list) else [known] for path, known in data.items()}

@@ -52,4 +52,4 @@ class TestWithoutTheSdk:
     def test_api_steps_need_none(self, root: Path) -> None:
         done = self.call(root, "run", "--template", "ask")
         assert done.returncode == 1
-        assert "which is not on the public internet" in done.stderr + done.stdout
+        assert "is not on the public internet" in done.stderr + done.stdout

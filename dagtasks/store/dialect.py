@@ -56,8 +56,8 @@ def character_faults(content: bytes, text: str) -> Iterator[Fault]:
 
 def conflict_faults(text: str) -> Iterator[Fault]:
     """The marks of an unfinished merge, each with the side that it begins or ends."""
-    if "<<<<<<<" not in text and ">>>>>>>" not in text:
-        return
+    if not any(mark in text for mark in ("<<<<<<<", ">>>>>>>", "|||||||")):
+        return  # a line of `=======` alone may be a heading
     hint = "try `dagtasks resolve`; or keep the side you want, delete the marks and `git add` the file"
     for match in _MARKER.finditer(text):
         line, _ = line_and_column(text, match.start())

@@ -89,6 +89,7 @@ BAD: dict[str, tuple[str | bytes, list[tuple[int, int, str]], str]] = {
         "your side (a b)",
     ),
     "unfinished conflict": ("<<<<<<< HEAD\na: 1\n", [(1, 1, "DT106")], "your side (HEAD)"),
+    "base of a conflict": ("a: 1\n||||||| x\na: 2\n", [(2, 1, "DT106")], "what both sides started from (x)"),
     "left of a conflict": ("a: 1\n>>>>>>> x\n", [(2, 1, "DT106")], "the other side (x) ends here"),
     "empty": ("", [(1, 1, "DT108")], "empty"),
     "only comments": ("# a\n\n# b\n", [(1, 1, "DT108")], "empty"),

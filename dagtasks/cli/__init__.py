@@ -28,7 +28,7 @@ COMMANDS = {
     "demo": ("setup", "demo", "Make a small project, run workflows of it and build its board."),
     "project": ("project", "group", "Projects: create, list, show, set, delete."),
     "phase": ("phase", "group", "Phases of a project: create, list, show, set, delete."),
-    "task": ("task", "group", "Tasks: create, list, show, set, edit, move, comment, delete, next, claim."),
+    "task": ("task", "group", "Tasks: create, list, show, set, edit, move, comment, delete, next, claim, stale."),
     "workflow": ("workflow", "group", "Workflows of a task: add, list, show, set, remove."),
     "template": ("template", "group", "Workflow templates: list, show, new, validate, graph, test."),
     "run": ("run", "run", "Execute a workflow of a task, or a template."),

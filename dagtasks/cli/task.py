@@ -20,7 +20,7 @@ HEAD = ("ID", "STATUS", "PRIORITY", "ASSIGNEE", "PHASE", "NAME")
 
 @click.group(cls=Group)
 def group() -> None:
-    """Tasks: create, list, show, set, edit, move, comment, delete, next, claim."""
+    """Tasks: create, list, show, set, edit, move, comment, delete, next, claim, stale."""
 
 
 def today() -> date:
@@ -257,3 +257,21 @@ def claim(app: App, /, task: str, assignee: str | None, *, push: bool, **options
 
     take = claims.claim_and_push if push else claims.claim
     return show_saved(take(app.project(), task, write_settings(options), assignee), options)
+
+
+@group.command()
+@click.option("--days", type=click.IntRange(min=0), default=14, show_default=True, help="Days without a commit.")
+@json_option
+@click.pass_obj
+def stale(app: App, /, days: int, *, as_json: bool) -> int:
+    """Show tasks whose status is doubtful.
+
+    In progress, and no commit has named them or changed their file for some time; blocked, although all that they
+    depend on has ended; completed, although they depend on open tasks.
+    """
+    from dagtasks.service import drift
+
+    answer = drift.list_stale(app.project(), datetime.now(UTC), days)
+    rows = [(task["id"], task["reason"], task["assignee"], task["name"]) for task in answer.data]
+    text = table(("ID", "REASON", "ASSIGNEE", "NAME"), rows) if rows else "no status is doubtful"
+    return show("stale", answer.data, text, as_json=as_json, problems=answer.problems)

@@ -27,3 +27,13 @@ def read_origin(git: Git) -> Origin:
         branch=head.removeprefix(start) if head.startswith(start) else None,
         folder=git.read("rev-parse", "--show-prefix"),
     )
+
+
+def find_default_branch(git: Git) -> str | None:
+    """The branch that counts: that of `origin`, else what Git is set to begin with, else `main` or `master`."""
+    known = read_origin(git).branch
+    if known:
+        return known
+    names = (git.find("config", "init.defaultBranch"), "main", "master")
+    there = (name for name in names if name and git.find_commit(f"refs/heads/{name}"))
+    return next(there, None)

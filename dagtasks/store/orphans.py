@@ -19,7 +19,7 @@ from dagtasks.store.files import LOCK_HELD, write_file
 from dagtasks.store.git import Git
 from dagtasks.store.process import find_git_processes, find_processes_with
 
-MARK = "DAGTASKS_COMMIT"
+MARK = "DAGTASKS_GIT_MARK"
 """An environment variable that marks the git that we started, and all that it starts."""
 ENDING_SECONDS = 10.0
 """How long the git of a command that died is waited for."""

@@ -162,10 +162,11 @@ def test_a_hook_that_refuses_leaves_the_edit_and_nothing_staged(root: Path, cli:
     assert clean(root) == ""
 
 
-def test_a_hook_may_use_dagtasks(root: Path, cli: Cli) -> None:
+@pytest.mark.parametrize("arguments", ["task set 000001 labels+=hook --dry-run", "config show"])
+def test_a_hook_may_use_dagtasks(arguments: str, root: Path, cli: Cli) -> None:
     hook = root / ".git/hooks/pre-commit"
     hook.parent.mkdir(exist_ok=True)
-    hook.write_text(f"#!/bin/sh\nexec {sys.executable} -m dagtasks task set 000001 labels+=hook --dry-run\n")
+    hook.write_text(f"#!/bin/sh\nexec {sys.executable} -m dagtasks {arguments}\n")
     hook.chmod(0o755)
     begun = time.monotonic()
     assert cli(root, "task", "set", "000001", "status=blocked", "--commit").code == 0

@@ -20,7 +20,7 @@ def group() -> None:
 @json_option
 @click.pass_obj
 def install(app: App, /, names: tuple[str, ...], *, as_json: bool) -> int:
-    """Install the hooks post-commit, post-merge and post-rewrite, or those named (pre-commit, too).
+    """Install the hooks that look at what Git did, or those named (pre-commit, too).
 
     A hook that is there is kept and called first. Exit code 1 when one was changed by hand and is left so.
     """
@@ -59,17 +59,19 @@ def _show(states: list[hooks.State], *, as_json: bool) -> int:
 
 
 @group.command()
+@click.option("--foreground", is_flag=True, help="Do what it starts before it ends, and not in the background.")
 @click.argument("name")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[ARGUMENT]...")
 @click.pass_obj
-def run(app: App, /, name: str, arguments: tuple[str, ...]) -> int:
+def run(app: App, /, name: str, arguments: tuple[str, ...], *, foreground: bool) -> int:
     """Do what the hook NAME is for; this is what an installed hook calls.
 
-    Problems that a merge or a rebase brought are printed on stderr. pre-commit ends with 7 when what is staged has
-    errors.
+    Problems that a merge or a rebase brought are printed on stderr, and what a change has started. pre-commit ends with
+    7 when what is staged has errors.
     """
+    from dagtasks.triggers.hooks import Options
     from dagtasks.triggers.hooks import run as run_hook
 
-    for line in run_hook(name, list(arguments), app.path, use_cache=app.use_cache):
+    for line in run_hook(name, list(arguments), app.path, Options(app.use_cache, foreground)):
         note(line)
     return 0

@@ -173,7 +173,8 @@ class _Checker:
                 return self.fault("DT303", "[*] is only for an item of a list", expr.offset)
 
     def visit_name(self, expr: Name) -> Kind:
-        if expr.name in ROOTS:
+        # Where there are no parameters, nobody means one.
+        if expr.name in ROOTS or expr.name in self.names.kinds or "params" in self.names.refused:
             return self.visit_root(expr)
         parameters = self.names.kinds.get("params", ANY).fields
         if parameters is None:

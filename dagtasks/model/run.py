@@ -75,7 +75,8 @@ class StepRecord:
 class RunRecord:
     """Everything that is kept of a run. Times are UTC (ISO 8601), durations seconds; there is never a secret in it.
 
-    `content` stands for the files of the repository without those below `tasks/`.
+    `content` stands for the files of the repository without those below `tasks/`. `trigger` is what started it:
+    `manual`, or the type of an event; `origin` is then that event, its subject, and the entry of the queue.
     """
 
     id: str
@@ -92,6 +93,7 @@ class RunRecord:
     warnings: int = 0
     error: Failure | None = None
     trigger: str = "manual"
+    origin: Mapping[str, JSON] = field(default_factory=dict)
     actor: str | None = None
     commit: str | None = None
     branch: str | None = None

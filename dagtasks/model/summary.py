@@ -27,6 +27,21 @@ TASK_KEYS = (
 """The top-level keys of each kind of file, in the order in which they are written."""
 
 
+class TriggerSummary(NamedTuple):
+    """An event that starts a template: `condition` is an expression that has to be true as well ("" for none)."""
+
+    on: str
+    template: str
+    condition: str = ""
+    parameters: Mapping[str, JSON] = {}
+
+    def to_json(self) -> dict[str, JSON]:
+        """The trigger as the file has it, without keys that are empty."""
+        written: dict[str, JSON] = {"on": self.on, "if": self.condition, "template": self.template}
+        written["parameters"] = {**self.parameters}
+        return {key: value for key, value in written.items() if value}
+
+
 class ProjectSummary(NamedTuple):
     """A project: `key` is its folder's name, `path` its `project.yaml`; `gates` are workflows that a status needs."""
 
@@ -36,6 +51,7 @@ class ProjectSummary(NamedTuple):
     description: str = ""
     metadata: Mapping[str, JSON] = {}
     gates: Mapping[str, Sequence[str]] = {}
+    triggers: tuple[TriggerSummary, ...] = ()
 
 
 class PhaseSummary(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from dagtasks.model.fields import Assignee, Date, FileModel, Key, Label, Line, TaskId, Text
-from dagtasks.model.values import Priority, Status
+from dagtasks.model.values import Occasion, Priority, Status
 
 
 class Binding(FileModel):
@@ -15,7 +15,7 @@ class Binding(FileModel):
 
     template: Text
     parameters: dict[str, Any] = Field(default_factory=dict, description="Values for the template's parameters.")
-    run_on: list[Text] = Field(default_factory=list, description="Events that start the workflow by themselves.")
+    run_on: list[Occasion] = Field(default_factory=list, description="What starts the workflow by itself.")
 
 
 class Task(FileModel):

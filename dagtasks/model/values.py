@@ -41,6 +41,19 @@ _ENDED = (Status.COMPLETED, Status.CANCELLED)
 """A tuple of its own: this is asked for each task of a repository, and a member is slow to look up in its class."""
 
 
+class Occasion(StrEnum):
+    """What starts a workflow of a task by itself: its status became that, or something else happened to it."""
+
+    PLANNED = "planned"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    BLOCKED = "blocked"
+    CANCELLED = "cancelled"
+    READY = "ready"
+    CREATED = "created"
+    UPDATED = "updated"
+
+
 class Priority(StrEnum):
     """How urgent a task is, least first."""
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 from dagtasks.model.event import Changed, Event, EventType
-from dagtasks.model.summary import BindingSummary, PhaseSummary, ProjectSummary, TaskSummary
+from dagtasks.model.summary import BindingSummary, PhaseSummary, ProjectSummary, TaskSummary, TriggerSummary
 from dagtasks.model.values import JSON, Status
 from dagtasks.planning.index import Index
 
@@ -87,7 +87,7 @@ def _is_same(old: Subject | None, new: Subject | None) -> bool:
 
 
 def _free_parts(row: Subject | None) -> tuple[object, ...]:
-    return getattr(row, "metadata", None), getattr(row, "workflows", None), getattr(row, "parameters", None)
+    return tuple(getattr(row, part, None) for part in ("metadata", "workflows", "parameters", "triggers"))
 
 
 def _pair_workflows(tasks: Pairs[TaskSummary]) -> Pairs[BindingSummary]:
@@ -172,5 +172,5 @@ def _fields_of(row: Subject | None) -> dict[str, JSON]:
 
 def _plain(value: object) -> JSON:
     if isinstance(value, tuple):
-        return [str(item) for item in value] or None
+        return [item.to_json() if isinstance(item, TriggerSummary) else str(item) for item in value] or None
     return value if isinstance(value, int) else str(value) if value else None

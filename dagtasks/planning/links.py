@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-from dagtasks.errors import Finding, Problem, Severity
+from dagtasks.errors import Finding, Loc, Problem, Severity
 from dagtasks.model.names import did_you_mean
 from dagtasks.model.summary import BindingSummary, TaskSummary, TemplateSummary
-from dagtasks.model.values import Status
+from dagtasks.model.values import JSON, Status
 from dagtasks.planning import graph
 from dagtasks.planning.calls import check_calls, check_value, required_of
 from dagtasks.planning.index import Index, Row
@@ -49,7 +49,12 @@ def check_links(index: Index, duplicates: Mapping[str, list[str]]) -> Iterator[L
     yield from _check_duplicates(duplicates)
     yield from check_tasks(index, index.tasks.values())
     yield from _check_cycles(index)
-    for path, finding in check_calls(index, _broken_names(index)):
+    broken = _broken_names(index)
+    for project in index.projects.values():
+        for place, trigger in enumerate(project.triggers):
+            bound = _Bound(("triggers", place), trigger.template, trigger.parameters, "give it here", is_rendered=True)
+            yield from (LinkFinding(project.path, finding) for finding in _check_bound(index, bound, broken))
+    for path, finding in check_calls(index, broken):
         yield LinkFinding(path, finding)
 
 
@@ -96,7 +101,7 @@ def _check_task(
         if need not in index.tasks and need not in broken:
             yield Finding(("depends_on", place), "DT203", f"there is no task {need!r}", near.hint(need))
     for binding in task.workflows:
-        yield from _check_binding(index, binding, broken)
+        yield from _check_bound(index, _Bound.of(binding), broken)
     if task.status in (Status.IN_PROGRESS, Status.COMPLETED) and (needs := index.open_dependencies(task)):
         message = f"{task.status} although it depends on open tasks: {', '.join(needs)}"
         yield Finding(("status",), "DT207", message, severity=Severity.WARNING)
@@ -109,30 +114,52 @@ def _unknown_phase(index: Index, task: TaskSummary) -> Finding:
     return Finding(("phase",), "DT202", f"project {task.project} has no phase {task.phase!r}", hint)
 
 
-def _check_binding(index: Index, binding: BindingSummary, broken: set[str]) -> Iterator[Finding]:
-    at = ("workflows", binding.name)
-    template = index.templates.get(binding.template)
+class _Bound(NamedTuple):
+    """A template bound with parameters at a place of a file. `is_rendered`: they may hold expressions."""
+
+    loc: Loc
+    template: str
+    parameters: Mapping[str, JSON]
+    hint: str
+    is_rendered: bool = False
+
+    @classmethod
+    def of(cls, binding: BindingSummary) -> Self:
+        """A workflow of a task."""
+        hint = "give it here, or with --param when you run it"
+        return cls(("workflows", binding.name), binding.template, binding.parameters, hint)
+
+
+def _check_bound(index: Index, bound: _Bound, broken: set[str]) -> Iterator[Finding]:
+    template = index.templates.get(bound.template)
     if template is None:
-        if binding.template not in broken:
-            hint = did_you_mean(binding.template, index.templates)
-            yield Finding((*at, "template"), "DT206", f"there is no template {binding.template!r}", hint)
+        if bound.template not in broken:
+            hint = did_you_mean(bound.template, index.templates)
+            yield Finding((*bound.loc, "template"), "DT206", f"there is no template {bound.template!r}", hint)
         return
-    for name, value in binding.parameters.items():
-        if name in template.parameters:
-            yield from check_value(template.parameters[name], value, (*at, "parameters", name), name)
-        else:
+    for name, value in bound.parameters.items():
+        loc = (*bound.loc, "parameters", name)
+        if name not in template.parameters:
             hint = did_you_mean(name, template.parameters) or f"it has: {', '.join(template.parameters) or 'none'}"
             message = f"template {template.name} has no parameter {name!r}"
-            yield Finding((*at, "parameters", name), "DT208", message, hint, on_key=True)
-    yield from _check_required(binding, template)
+            yield Finding(loc, "DT208", message, hint, on_key=True)
+        elif not (bound.is_rendered and _has_expression(value)):
+            yield from check_value(template.parameters[name], value, loc, name)
+    yield from _check_required(bound, template)
 
 
-def _check_required(binding: BindingSummary, template: TemplateSummary) -> Iterator[Finding]:
-    missing = [name for name in required_of(template) if binding.parameters.get(name) is None]
+def _has_expression(value: JSON) -> bool:
+    from dagtasks.model.parameter import has_expression  # as large an import as that of `check_value`
+
+    return has_expression(value)
+
+
+def _check_required(bound: _Bound, template: TemplateSummary) -> Iterator[Finding]:
+    missing = [name for name in required_of(template) if bound.parameters.get(name) is None]
     if missing:
         message = f"template {template.name} needs {', '.join(missing)}"
-        hint = "give it here, or with --param when you run it"
-        yield Finding(("workflows", binding.name), "DT208", message, hint, Severity.NOTE, on_key=True)
+        severity = Severity.ERROR if bound.is_rendered else Severity.NOTE
+        yield Finding(bound.loc, "DT208", message, bound.hint, severity, on_key=True)
 
 
 def _check_cycles(index: Index) -> Iterator[LinkFinding]:

@@ -60,24 +60,37 @@ class _Maker:
         return self.make(_name(task, binding), binding.template, binding.parameters)
 
     def of_template(self, row: TemplateSummary) -> Iterator[Candidate]:
-        """The template by itself, and each workflow of a task that binds it."""
+        """The template by itself, and each workflow of a task and each trigger of a project that binds it."""
         yield self.make(row.name, row.name, {})
-        for task, binding in _bindings(self._index):
-            if _find_row(self._index, binding) == row:
-                yield self.of_binding(task, binding)
+        for bound in _list_bound(self._index):
+            if _find_row(self._index, bound.template) == row:
+                yield self.make(*bound)
 
 
-def _bindings(index: Index) -> Iterator[tuple[TaskSummary, BindingSummary]]:
-    return ((task, binding) for task in index.tasks.values() for binding in task.workflows)
+class _Bound(NamedTuple):
+    """A template with the parameters that a file gives."""
+
+    name: str
+    template: str
+    parameters: Mapping[str, Any]
+
+
+def _list_bound(index: Index) -> Iterator[_Bound]:
+    """Workflows of tasks, and triggers of projects."""
+    for task in index.tasks.values():
+        yield from (_Bound(_name(task, each), each.template, each.parameters) for each in task.workflows)
+    for project in index.projects.values():
+        for trigger in project.triggers:
+            yield _Bound(f"{project.key} on {trigger.on}", trigger.template, trigger.parameters)
 
 
 def _name(task: TaskSummary, binding: BindingSummary) -> str:
     return f"{task.id}/{binding.name}"
 
 
-def _find_row(index: Index, binding: BindingSummary) -> TemplateSummary | None:
+def _find_row(index: Index, template: str) -> TemplateSummary | None:
     with suppress(ReferenceFault):
-        return find_called(binding.template, index.templates)
+        return find_called(template, index.templates)
     return None
 
 
@@ -100,7 +113,7 @@ def find_candidates(project: Project, text: str) -> list[Candidate]:
 
 
 def list_all(project: Project) -> Listing:
-    """Every workflow of a task with whether it is approved, each approved template, and approvals of nothing present.
+    """Every workflow and trigger with whether it is approved, each approved template, and approvals of nothing present.
 
     Raises `Conflict` when others could have written the approvals.
     """
@@ -108,22 +121,24 @@ def list_all(project: Project) -> Listing:
     approvals = {approval.hash: approval for approval in open_approvals(project).every()}
     maker = _Maker(project, index)
     named = {name for approval in approvals.values() for name in approval.names}
-    wanted = [(_name(task, binding), binding.template, binding.parameters) for task, binding in _bindings(index)]
-    wanted += [(name, name, {}) for name in index.templates if name in named]
+    wanted = [*_list_bound(index), *(_Bound(name, name, {}) for name in index.templates if name in named)]
     rows = [_row_or_fault(maker, each, approvals) for each in wanted]
     present = {row["hash"] for row in rows}
     rows += [_unused(approval) for of, approval in approvals.items() if of not in present]
     return Listing(rows, index.problems)
 
 
-def _row_or_fault(
-    maker: _Maker, wanted: tuple[str, str, Mapping[str, Any]], approvals: Mapping[str, Approval]
-) -> dict[str, Any]:
+def _row_or_fault(maker: _Maker, wanted: _Bound, approvals: Mapping[str, Approval]) -> dict[str, Any]:
     try:
         return _row(maker.make(*wanted), approvals)
     except DagtasksError as error:
-        name, template, _ = wanted
-        return {"name": name, "template": template, "state": "invalid", "hash": None, "reason": error.message}
+        return {
+            "name": wanted.name,
+            "template": wanted.template,
+            "state": "invalid",
+            "hash": None,
+            "reason": error.message,
+        }
 
 
 def _row(candidate: Candidate, approvals: Mapping[str, Approval]) -> dict[str, Any]:

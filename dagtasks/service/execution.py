@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 from dagtasks.engine.desk import Answer, Desk, Earlier
 from dagtasks.engine.executor import make_executor
@@ -18,7 +19,7 @@ from dagtasks.engine.secrets import find_exposed, read_secrets
 from dagtasks.errors import Conflict, NotFound
 from dagtasks.language.functions import EvaluationError
 from dagtasks.model.run import Failure, RunEvent, RunFinished, RunRecord, RunStarted, StepFinished, StepRecord
-from dagtasks.model.values import RunState, StepState
+from dagtasks.model.values import JSON, RunState, StepState
 from dagtasks.planning.plan import Places, Plan, find_privileged, needs_engine
 from dagtasks.planning.sources import to_sources
 from dagtasks.service.trust import NOBODY, Asking, find_refusal, get_consent
@@ -41,8 +42,15 @@ class Doing:
     asking: Asking = NOBODY
 
 
+class Origin(NamedTuple):
+    """What a run comes from that nobody asked for: the id that it was promised, and the event that started it."""
+
+    run: str
+    event: Mapping[str, JSON]
+
+
 def execute(
-    project: Project, plan: Plan, doing: Doing, *, earlier: Earlier | None = None
+    project: Project, plan: Plan, doing: Doing, *, earlier: Earlier | None = None, origin: Origin | None = None
 ) -> tuple[RunRecord, list[str]]:
     """Run the plan to its end, and return its record and what a person should know besides.
 
@@ -50,33 +58,40 @@ def execute(
     `EngineUnavailable`, before any record is made.
     """
     get_consent(project, plan, doing.asking)
-    record = begin_record(project, plan, project.settings.engine.name)
+    record = begin_record(project, plan, origin)
     if earlier is None:
         return carry_out(project, Job(plan, record), doing)
     return carry_out(project, Job(plan, replace(record, retry_of=earlier.run), earlier), doing)
 
 
-def execute_unasked(project: Project, plan: Plan, doing: Doing) -> tuple[RunRecord, list[str]]:
+def execute_unasked(
+    project: Project, plan: Plan, doing: Doing, origin: Origin | None = None
+) -> tuple[RunRecord, list[str]]:
     """Run a plan that nobody asked for by hand, if exactly what it would execute is approved on this machine.
 
     Else it is left: its record awaits an approval, and nothing has begun. Raises as `execute`.
     """
-    if reason := find_refusal(project, plan):
-        return _leave(project, plan, Failure("not_approved", reason), doing.listeners), []
-    return execute(project, plan, replace(doing, asking=Asking(yes=True)))
+    if left := leave_unapproved(project, plan, origin):
+        return left, []
+    return execute(project, plan, replace(doing, asking=Asking(yes=True)), origin=origin)
 
 
-def _leave(project: Project, plan: Plan, why: Failure, listeners: Sequence[Listener]) -> RunRecord:
-    """The record of a run that has ended before it began."""
-    record = begin_record(project, plan, project.settings.engine.name)
-    steps = (StepRecord(step.name, StepState.OMITTED, StepState.OMITTED) for step in plan.all_steps)
-    events: list[RunEvent] = [RunStarted(record.id, record), *(StepFinished(record.id, step) for step in steps)]
-    events.append(RunFinished(record.id, RunState.AWAITING_APPROVAL, 0.0, {}, why))
-    with project.runs.record(record.id, _to_source(plan)) as recorder:
+def leave_unapproved(project: Project, plan: Plan, origin: Origin | None = None) -> RunRecord | None:
+    """The record of a run that awaits an approval; None when the plan is approved."""
+    reason = find_refusal(project, plan)
+    if not reason:
+        return None
+    record, why = begin_record(project, plan, origin), Failure("not_approved", reason)
+    return leave(project, record, plan, RunFinished(record.id, RunState.AWAITING_APPROVAL, 0.0, {}, why))
+
+
+def leave(project: Project, record: RunRecord, plan: Plan | None, end: RunFinished) -> RunRecord:
+    """Keep the record of a run that has ended before it began."""
+    steps = (StepRecord(step.name, StepState.OMITTED, StepState.OMITTED) for step in record.steps)
+    events: list[RunEvent] = [RunStarted(record.id, record), *(StepFinished(record.id, step) for step in steps), end]
+    with project.runs.record(record.id, _to_source(plan) if plan else None) as recorder:
         for event in events:
             recorder(event)
-            for listener in listeners:
-                listener(event)
     return project.runs.get(record.id)
 
 
@@ -172,20 +187,21 @@ def hash_files(root: Path, patterns: Sequence[str]) -> str:
     return sha256("".join(facts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def begin_record(project: Project, plan: Plan, engine: str) -> RunRecord:
+def begin_record(project: Project, plan: Plan, origin: Origin | None = None) -> RunRecord:
     """The record of a run that is about to begin: every step pending, everything known that is known before."""
     now = datetime.now(UTC)
     run = dict(plan.scope["run"])  # type: ignore[arg-type]
     return RunRecord(
-        id=make_run_id(now),
+        id=origin.run if origin else make_run_id(now),
         template={key: getattr(plan.template, key) for key in ("name", "version", "path", "blob")},
-        engine=engine,
+        engine=project.settings.engine.name,
         started_at=now.isoformat(timespec="milliseconds"),
         task=plan.task,
         workflow=plan.workflow,
         parameters=plan.parameters,
         steps=tuple(StepRecord(step.name) for step in plan.all_steps),
         trigger=str(run["trigger"]),
+        origin=origin.event if origin else {},
         actor=str(run["actor"]),
         commit=plan.commit,
         branch=plan.branch,

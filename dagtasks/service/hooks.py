@@ -9,12 +9,13 @@ from pathlib import Path
 
 from dagtasks.errors import Conflict, InvalidInput
 from dagtasks.model.names import choose_from
+from dagtasks.service.dispatch import begin
 from dagtasks.store.hooks import BY_HAND, CHECKING, GONE, Folder, HookFile, State, find_folder
 from dagtasks.store.project import Project
 
-__all__ = ["BY_HAND", "GONE", "HOOKS", "State", "find_refusal", "install", "status", "uninstall"]
+__all__ = ["BY_HAND", "GONE", "HOOKS", "State", "find_refusal", "install", "program", "status", "uninstall"]
 
-AFTERWARDS = ("post-commit", "post-merge", "post-rewrite")
+AFTERWARDS = ("post-applypatch", "post-checkout", "post-commit", "post-merge", "post-rewrite")
 """The hooks that only look: `install` puts these in. `pre-commit` must be asked for by its name."""
 HOOKS = (*AFTERWARDS, CHECKING)
 
@@ -41,7 +42,9 @@ def install(project: Project, names: Sequence[str]) -> list[State]:
         state = file.look()
         return state if state.state == BY_HAND else file.install(command)
 
-    return _each(project, _known(names) or AFTERWARDS, install_one, what="hooks install", refuse=_refuse)
+    states = _each(project, _known(names) or AFTERWARDS, install_one, what="hooks install", refuse=_refuse)
+    begin(project)
+    return states
 
 
 def uninstall(project: Project, names: Sequence[str]) -> list[State]:
@@ -76,17 +79,17 @@ def _each(
 
 def _refuse(folder: Folder) -> None:
     if folder.refusal:
-        line = shlex.join([*_program(), "hooks", "run"])
+        line = shlex.join([*program(), "hooks", "run"])
         raise Conflict(folder.refusal, hint=f'add a line to the hooks there yourself: {line} post-merge "$@"')
 
 
 def _command(project: Project) -> list[str]:
     """The words that a hook calls, which Git starts at the top of the work tree."""
     below = project.get_git().read("rev-parse", "--show-prefix").rstrip("/")
-    return [*_program(), *(["-C", below] if below else [])]
+    return [*program(), *(["-C", below] if below else [])]
 
 
-def _program() -> list[str]:
-    """This installation, found without PATH; and never a folder of the work tree that is called dagtasks."""
+def program() -> list[str]:
+    """The words that start this installation, without PATH; and never a folder of the work tree called dagtasks."""
     script = Path(sys.executable).with_name("dagtasks")
     return [str(script)] if script.is_file() else [sys.executable, "-P", "-m", "dagtasks"]

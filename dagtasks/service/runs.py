@@ -45,6 +45,7 @@ class Selection:
     ignore_dependencies: bool = False
     values: Mapping[str, Any] = field(default_factory=dict)
     written: Mapping[str, Any] = field(default_factory=dict)
+    trigger: str = "manual"
 
 
 def make_plan(project: Project, selection: Selection) -> Plan:
@@ -58,7 +59,8 @@ def make_plan(project: Project, selection: Selection) -> Plan:
     planned = plan_called(project, index, name)
     notes = _refuse_open(index, task, ignore=selection.ignore_dependencies) if task else []
     head, dirty = project.git.standing() if project.git else (Head(None, None), False)
-    scope = _scope(project, index, task, {"commit": head.commit, "branch": head.branch, "dirty": dirty})
+    now = {"commit": head.commit, "branch": head.branch, "dirty": dirty, "trigger": selection.trigger}
+    scope = _scope(project, index, task, now)
     asked = _read_given(planned, bound, selection, scope)
     around = Surroundings(
         scope=scope,
@@ -148,7 +150,7 @@ def _read_parameters(path: str) -> dict[str, Any]:
 
 def _scope(project: Project, index: Index, task: TaskSummary | None, run: dict[str, Any]) -> dict[str, Any]:
     """The names that expressions see before the run has begun."""
-    scope: dict[str, Any] = {"run": {**run, "trigger": "manual", "actor": actor(project)}}
+    scope: dict[str, Any] = {"run": {**run, "actor": actor(project)}}
     if task is None:
         return scope
     owner, phase = index.projects.get(task.project), index.phases.get(f"{task.project}/{task.phase}")

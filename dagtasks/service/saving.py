@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagtasks.errors import Conflict, DagtasksError
+from dagtasks.store.process import DEPTH
 from dagtasks.store.project import Project
 
 if TYPE_CHECKING:
@@ -84,9 +86,15 @@ def save(project: Project, what: str, make: Callable[[], Change], settings: Writ
             foreign = writer.find_foreign(list(_files(change))) if wants_commit else []
             if _is_written(writer, change, files, is_last=attempt == ATTEMPTS - 1):
                 break
-        if wants_commit:
-            return _commit(project, writer, Written(change, files, foreign), settings.trailer)
-        return Saved(change, tuple(files))
+        try:
+            if wants_commit:
+                return _commit(project, writer, Written(change, files, foreign), settings.trailer)
+            return Saved(change, tuple(files))
+        finally:
+            if settings.trailer or os.environ.get(DEPTH):
+                from dagtasks.service.dispatch import pass_over
+
+                pass_over(project, files)
 
 
 class Written(NamedTuple):

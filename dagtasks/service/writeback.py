@@ -16,10 +16,8 @@ from dagtasks.planning.resolve import Around
 from dagtasks.service import tasks
 from dagtasks.service.links import find_task
 from dagtasks.service.saving import WriteSettings
+from dagtasks.store.moves import TRAILER
 from dagtasks.store.project import Project
-
-TRAILER = "Dagtasks-Run"
-"""The trailer of the commits of a run: it says which run wrote, and keeps such a commit from starting others."""
 
 
 class WriteBack:

@@ -22,7 +22,7 @@ from dagtasks.store.files import sweep_temps
 from dagtasks.store.git import Git
 from dagtasks.store.records import Details, Record
 
-SCHEMA = 6
+SCHEMA = 7
 """Counted up whenever rows, problems or files of the cache change their form."""
 
 _VERSION = crc32(f"{SCHEMA} {__version__} {sys.implementation.cache_tag}".encode())
@@ -149,8 +149,12 @@ def _bucket(path: str) -> str:
 
 
 def find_cache(root: Path, git: Git) -> Path:
-    """The folder of the cache of the root: local to its work tree (what `git rev-parse --git-path` would say)."""
+    """The folder of the cache of the root."""
+    return find_local(root, git, "cache")
+
+
+def find_local(root: Path, git: Git, name: str) -> Path:
+    """Where something of that name lies that belongs to the root and its work tree alone."""
     top = next(folder for folder in (root, *root.parents) if (folder / ".git").exists())
     # Several roots can lie in one work tree.
-    name = f"cache-{crc32(bytes(root.relative_to(top))):08x}" if root != top else "cache"
-    return git.git_dir / "dagtasks" / name
+    return git.git_dir / "dagtasks" / (f"{name}-{crc32(bytes(root.relative_to(top))):08x}" if root != top else name)

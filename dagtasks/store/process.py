@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+DEPTH = "DAGTASKS_DEPTH"
+"""Set in what a run starts: what it changes starts nothing."""
 LEASE = 90.0
 """Seconds after which a process of another host that gave no sign of life counts as gone."""
 

@@ -20,6 +20,7 @@ from dagtasks.model.summary import (
     TaskSummary,
     TemplateSummary,
     TextSummary,
+    TriggerSummary,
 )
 from dagtasks.model.values import Ambiguous, Priority, Status
 from dagtasks.planning.index import Row
@@ -28,7 +29,7 @@ Key = tuple[int, int, int, int]
 """A file's size, mtime and ctime in nanoseconds, and inode: while all four stay, so do its bytes."""
 
 _KINDS: tuple[type[Row], ...] = (ProjectSummary, PhaseSummary, TaskSummary, TemplateSummary, BrokenFile)
-_TASK, _TEMPLATE = _KINDS.index(TaskSummary), _KINDS.index(TemplateSummary)
+_PROJECT, _TASK, _TEMPLATE = map(_KINDS.index, (ProjectSummary, TaskSummary, TemplateSummary))
 _STATUSES: Mapping[str, Status] = {status.value: status for status in Status}
 _PRIORITIES: Mapping[str, Priority] = {priority.value: priority for priority in Priority}
 
@@ -95,7 +96,14 @@ def unpack_row(packed: Packed) -> Any:
         values = unpack(values)
     if kind == _TASK:
         return _task(values)
+    if kind == _PROJECT:
+        return _project(values)
     return _template(values) if kind == _TEMPLATE else _KINDS[kind](*values)
+
+
+def _project(values: Packed) -> ProjectSummary:
+    *plain, triggers = values
+    return ProjectSummary._make([*plain, tuple([TriggerSummary(*trigger) for trigger in triggers])])
 
 
 def _template(values: Packed) -> TemplateSummary:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -11,7 +11,14 @@ from pydantic import ValidationError
 from dagtasks.errors import Finding, Problem, worst_first
 from dagtasks.model.fields import find_unknown_keys, findings_of
 from dagtasks.model.project import Phase, Project
-from dagtasks.model.summary import BindingSummary, BrokenFile, PhaseSummary, ProjectSummary, TaskSummary
+from dagtasks.model.summary import (
+    BindingSummary,
+    BrokenFile,
+    PhaseSummary,
+    ProjectSummary,
+    TaskSummary,
+    TriggerSummary,
+)
 from dagtasks.model.task import Task
 from dagtasks.planning.index import Row
 from dagtasks.store.documents import Document
@@ -23,7 +30,6 @@ Details = dict[str, Any]
 CODES = {
     "DT129": "A key in the file contradicts where the file lies: a task's id is its file name, its project the folder. "
     "Remove the key.",
-    "DT130": "Something that a later version will do and this one does not; it is refused so that nobody waits for it.",
 }
 
 
@@ -60,9 +66,18 @@ def _read_project(found: Place, data: Mapping[str, Any]) -> _Result:
     except ValidationError as error:
         return _Result(None, findings_of(error))
     gates = {str(status): tuple(names) for status, names in project.gates.items()}
-    row = ProjectSummary(found.id, project.name, found.path, project.description, project.metadata, gates)
-    later = [key for key in ("triggers",) if data.get(key)]
-    return _Result(row, [*find_unknown_keys(project), *(_not_yet((key,)) for key in later)])
+    triggers = tuple(TriggerSummary(str(one.on), one.template, one.if_, one.parameters) for one in project.triggers)
+    row = ProjectSummary(found.id, project.name, found.path, project.description, project.metadata, gates, triggers)
+    return _Result(row, [*find_unknown_keys(project), *_check_triggers(project, triggers)])
+
+
+def _check_triggers(project: Project, triggers: Sequence[TriggerSummary]) -> Iterator[Finding]:
+    for place, (trigger, row) in enumerate(zip(project.triggers, triggers, strict=True)):
+        # The language of expressions is a large import that most projects do without.
+        from dagtasks.planning.triggers import check_trigger
+
+        yield from find_unknown_keys(trigger, ("triggers", place))
+        yield from check_trigger(row, ("triggers", place))
 
 
 def _read_phase(found: Place, data: Mapping[str, Any]) -> _Result:
@@ -98,7 +113,7 @@ def summarise_task(found: Place, task: Task) -> TaskSummary:
         depends_on=task.depends_on,
         metadata=task.metadata,
         workflows=tuple(
-            BindingSummary(name, binding.template, binding.parameters, tuple(binding.run_on))
+            BindingSummary(name, binding.template, binding.parameters, tuple(map(str, binding.run_on)))
             for name, binding in task.workflows.items()
         ),
         description_digest=_digest(task.description),
@@ -123,12 +138,6 @@ def _check_task(found: Place, task: Task, data: Mapping[str, Any]) -> Iterator[F
     yield from (f for f in find_unknown_keys(task) if f.loc[0] not in ("id", "project"))
     for name, binding in task.workflows.items():
         yield from find_unknown_keys(binding, ("workflows", name))
-        if binding.run_on:
-            yield _not_yet(("workflows", name, "run_on"))
-
-
-def _not_yet(loc: tuple[str | int, ...]) -> Finding:
-    return Finding(loc, "DT130", f"`{loc[-1]}` does nothing in this version", "remove it for now", on_key=True)
 
 
 def _read_template(found: Place, data: Mapping[str, Any]) -> _Result:

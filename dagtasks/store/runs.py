@@ -249,13 +249,14 @@ class RunStore:
         return self._git.state_dir / "runs.lock"
 
     @contextmanager
-    def record(self, run: str, plan: bytes) -> Iterator[Recorder]:
+    def record(self, run: str, plan: bytes | None) -> Iterator[Recorder]:
         """A listener that keeps the journals of a run and its children, and publishes them when it is left.
 
-        `plan` is what its plan can be made from again. When the records cannot be published now, `Recorder.note` says
-        so, and whoever looks at the runs next does it.
+        `plan` is what its plan can be made from again, if there is one. When the records cannot be published now,
+        `Recorder.note` says so, and whoever looks at the runs next does it.
         """
-        write_file(self.path(run) / "plan.json", plan)
+        if plan is not None:
+            write_file(self.path(run) / "plan.json", plan)
         recorder = Recorder(self)
         try:
             yield recorder

@@ -83,6 +83,12 @@ class Tasks(Mapping[str, TaskSummary]):
                 groups.append(_Group(self._firsts[number], memoryview(self._content)[start:end]))
         return _join(groups, self._count + sum(name not in self for name in records))
 
+    def content_id(self) -> str:
+        """Stands for the files of all these tasks and what they say; equal ones may have different ids."""
+        from hashlib import blake2b
+
+        return blake2b(memoryview(self._content)[self._starts[0] :], digest_size=16).hexdigest()
+
     def parts(self) -> tuple[Sequence[int], Sequence[str], int, memoryview]:
         """What it is made of: where groups start, counted from the first, their first ids, the number of tasks, and
         the groups."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagtasks.errors import Finding
@@ -63,6 +63,11 @@ class Tree:
         known.update({self._entries[path]: record for path, record, _ in read_all(jobs, self._read)})
         records = {path: known[entry] for path, entry in self._entries.items()}
         return judge(records, (), self.read_documents).whole
+
+    def narrow(self, paths: Collection[str]) -> Tree:
+        """The same with the files at these paths alone."""
+        entries = (entry for path, entry in self._entries.items() if path in paths)
+        return Tree(self._git, entries, self._memo, self.commit)
 
     def load_details(self, path: str) -> Details:
         """`description` and `workflows` of the task in that file. Raises `InvalidProject` when the file is wrong."""

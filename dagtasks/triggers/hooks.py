@@ -5,22 +5,27 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from dagtasks.errors import InvalidInput, InvalidProject, ProjectNotFound
+from dagtasks.errors import InvalidInput, InvalidProject, LockTimeout, ProjectNotFound
 from dagtasks.model.names import choose_from
+from dagtasks.service import dispatch
+from dagtasks.service.dispatch import is_busy
 from dagtasks.store.files import LOCK_HELD
-from dagtasks.store.git import Git
+from dagtasks.store.process import DEPTH
 from dagtasks.store.project import Project, find_project
+from dagtasks.store.queue import Entry, Queue
 
-DEPTH = "DAGTASKS_DEPTH"
-"""Set in what a run starts: its commits start nothing."""
 SECONDS = 10
 """A hook that is not ready by then gives up."""
+LOCK_SECONDS = 2.0
+"""So long a hook waits for others; then a runner looks for it."""
 SHOWN = 20
+TOLD = 5
+"""Of so many runs it is worked out at once whether they have to wait for an approval."""
 
 
 class Call(NamedTuple):
@@ -30,29 +35,35 @@ class Call(NamedTuple):
     project: Project
 
 
-def run(name: str, arguments: Sequence[str], start: Path, *, use_cache: bool = True) -> list[str]:
+class Options(NamedTuple):
+    """How a hook does its work. `in_foreground`: what it starts is done before it ends."""
+
+    use_cache: bool = True
+    in_foreground: bool = False
+
+
+def run(name: str, arguments: Sequence[str], start: Path, options: Options) -> list[str]:
     """Do what the hook is for and return what is to be said, a line each.
 
     Raises `InvalidProject` when a check that was asked for says no, and `InvalidInput` for an unknown hook.
     """
     if name not in _HOOKS:
         raise InvalidInput(f"there is no hook {name!r} of dagtasks", hint=choose_from(name, _HOOKS))
-    call = _find_call(arguments, start, use_cache=use_cache)
+    call = _find_call(arguments, start, options)
     if call is None:
         return []
     try:
         with _limit(SECONDS):
-            return _HOOKS[name](call)
+            lines = _HOOKS_BELOW_RUNS.get(name, _do_nothing)(call) if os.environ.get(DEPTH) else _HOOKS[name](call)
     except _TooLong:
-        return [f"dagtasks: {name} took longer than {SECONDS} s and was given up; see: dagtasks validate --changed"]
+        lines = [f"dagtasks: {name} took longer than {SECONDS} s and was given up; see: dagtasks validate --changed"]
+    return [*lines, *_work(call.project, options)]
 
 
-def _find_call(arguments: Sequence[str], start: Path, *, use_cache: bool) -> Call | None:
+def _find_call(arguments: Sequence[str], start: Path, options: Options) -> Call | None:
     """What Git called us for; None where there is nothing to do."""
-    if os.environ.get(DEPTH):
-        return None
     try:
-        project = find_project(start, use_cache=use_cache)
+        project = find_project(start, use_cache=options.use_cache)
     except ProjectNotFound:
         return None
     # Git names the repository that it works in where that is not the one around us: then this is not our business.
@@ -60,7 +71,8 @@ def _find_call(arguments: Sequence[str], start: Path, *, use_cache: bool) -> Cal
     if project.git is None or (named and Path(named).resolve() != project.git.git_dir.resolve()):
         return None
     index = os.environ.get("GIT_INDEX_FILE")
-    return Call(arguments, project.with_index(Path(index).absolute()) if index else project)
+    project = project.with_index(Path(index).absolute()) if index else project
+    return Call(arguments, project)
 
 
 # --- the hooks ----------------------------------------------------------------------------------------------------
@@ -68,22 +80,41 @@ def _find_call(arguments: Sequence[str], start: Path, *, use_cache: bool) -> Cal
 
 def _post_merge(call: Call) -> list[str]:
     is_squash = call.arguments[:1] == ["1"]
-    if is_squash or _is_busy(call.project.get_git()):
+    if is_squash or is_busy(call.project):
         return []
-    return _tell(call.project, "ORIG_HEAD")
+    return [*_tell(call.project, "ORIG_HEAD"), *_look(call)]
 
 
 def _post_commit(call: Call) -> list[str]:
     """A merge that stopped ends with a plain commit; no hook of merges is called then."""
-    git = call.project.get_git()
-    if os.environ.get(LOCK_HELD) or _is_busy(git) or not git.find_commit("HEAD^2"):
+    if is_busy(call.project):
         return []
-    return _tell(call.project, "HEAD^1")
+    is_merge = not os.environ.get(LOCK_HELD) and call.project.get_git().find_commit("HEAD^2")
+    return [*(_tell(call.project, "HEAD^1") if is_merge else ()), *_look(call)]
 
 
 def _post_rewrite(call: Call) -> list[str]:
-    """Called once at the end of a rebase, while its folder is still there; an amended commit brings nothing."""
-    return _tell(call.project, "ORIG_HEAD") if call.arguments[:1] == ["rebase"] else []
+    """Called once at the end of a rebase, while its folder is still there; an amended commit has been looked at."""
+    return [*_tell(call.project, "ORIG_HEAD"), *_look(call)] if call.arguments[:1] == ["rebase"] else []
+
+
+def _post_applypatch(call: Call) -> list[str]:
+    """`git am` keeps its folder until the last patch is applied; a rebase may have the same one."""
+    is_rebase = any(
+        (call.project.get_git().git_dir / name).exists() for name in ("rebase-merge", "rebase-apply/rebasing")
+    )
+    return [] if is_rebase else _look(call)
+
+
+def _post_checkout(call: Call) -> list[str]:
+    """A checkout of a branch starts nothing; one of files is a change like any edit."""
+    if is_busy(call.project):
+        return []
+    if call.arguments[2:3] != ["1"]:
+        return _look(call)
+    with suppress(LockTimeout):
+        dispatch.pass_over_checkout(call.project, seconds=LOCK_SECONDS)
+    return []
 
 
 def _pre_commit(call: Call) -> list[str]:
@@ -102,23 +133,69 @@ def _pre_commit(call: Call) -> list[str]:
     return []
 
 
+def _pass_over(call: Call) -> list[str]:
+    """What the steps of a run commit starts nothing."""
+    with suppress(LockTimeout):
+        dispatch.pass_over_commit(call.project, seconds=LOCK_SECONDS)
+    return []
+
+
+def _do_nothing(_call: Call) -> list[str]:
+    return []
+
+
 _HOOKS: dict[str, Callable[[Call], list[str]]] = {
+    "post-applypatch": _post_applypatch,
+    "post-checkout": _post_checkout,
     "post-commit": _post_commit,
     "post-merge": _post_merge,
     "post-rewrite": _post_rewrite,
     "pre-commit": _pre_commit,
 }
+_HOOKS_BELOW_RUNS = {"post-commit": _pass_over}
 
 
-def _is_busy(git: Git) -> bool:
-    """Whether a rebase, or a merge that is no commit yet, is under way. Its mark outlives the hook of a merge."""
-    if any((git.git_dir / name).exists() for name in ("rebase-merge", "rebase-apply")):
-        return True
-    merging = git.git_dir / "MERGE_HEAD"
-    if not merging.exists():
-        return False
-    parents = git.read("rev-parse", "HEAD^@").split()
-    return not set(merging.read_text(errors="replace").split()) <= set(parents)
+def _look(call: Call) -> list[str]:
+    """Queue what has been started, and say so in one line."""
+    try:
+        queued = dispatch.look(call.project, seconds=LOCK_SECONDS).queued
+    except LockTimeout:
+        # A runner looks, too, and waits longer.
+        _start_runner(call.project)
+        return []
+    return _tell_queued(call.project, queued) if queued else []
+
+
+def _tell_queued(project: Project, queued: list[Entry]) -> list[str]:
+    from dagtasks.service.queue import name_of  # all that runs need, and most changes start nothing
+    from dagtasks.triggers.runner import settle_waiting
+
+    waiting = settle_waiting(project, queued[:TOLD])
+    count = len(queued) - len(waiting)
+    parts = [f"{count} run{'s' * (count > 1)} queued, see: dagtasks queue list"] if count else []
+    if waiting:
+        names = ", ".join(map(name_of, waiting))
+        parts.append(f"waiting for an approval: {names}, see: dagtasks runs list --status awaiting_approval")
+    return [f"dagtasks: {'; '.join(parts)}"]
+
+
+def _work(project: Project, options: Options) -> list[str]:
+    """Have done what is in the queue, also what another runner has left there."""
+    if os.environ.get(DEPTH) or not Queue(project.get_git()).entries():
+        return []
+    if not options.in_foreground:
+        _start_runner(project)
+        return []
+    from dagtasks.service.queue import name_of
+    from dagtasks.triggers.runner import work
+
+    return [f"dagtasks: {name_of(record)}: {record.status} ({record.id})" for record in work(project)]
+
+
+def _start_runner(project: Project) -> None:
+    from dagtasks.triggers.runner import start
+
+    start(project)
 
 
 def _tell(project: Project, since: str) -> list[str]:

@@ -259,9 +259,9 @@ def test_records_of_runs_that_cannot_be_read_are_named():
 
 
 def test_what_starts_a_workflow_by_itself_is_named():
-    task = Task(name="A", workflows={"check": {"template": "gone", "run_on": ["task.completed"]}})
+    task = Task(name="A", workflows={"check": {"template": "gone", "run_on": ["completed"]}})
     page = Page(render(sample_data(read_task=lambda _: task))["t/web-7k2m9q.html"])
-    assert "Starts by itself on task.completed" in page.words
+    assert "Starts by itself on completed" in page.words
     assert "gone: there is no such template" in page.words
 
 
@@ -408,7 +408,7 @@ def hostile_data(text: str) -> BoardData:
         labels=(line[:64],),
         description=text,
         metadata={line: text, "list": [text], "map": {line: text}},
-        workflows={"check": {"template": line, "parameters": {line: text}, "run_on": [line]}},
+        workflows={"check": {"template": line, "parameters": {line: text}}},
     )
     known = sample_data()
     row = known.index.tasks["web-7k2m9q"]._replace(name=line, assignee=line, labels=(line,), depends_on=(line,))

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import MakeProject, Result, git, write_files
 
 Cli = Callable[..., Result]
-AFTERWARDS = ["post-commit", "post-merge", "post-rewrite"]
+AFTERWARDS = ["post-applypatch", "post-checkout", "post-commit", "post-merge", "post-rewrite"]
 ONE, TWO, NEW = (f"tasks/web/web-00000{n}.yaml" for n in (1, 2, 3))
 TEXT = "".join(f"  Line {n} of a long text.\n" for n in range(20))
 FILES = {

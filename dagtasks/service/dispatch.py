@@ -1,0 +1,212 @@
+"""What changed since the last look, and what that starts: the one place that every door asks (hook, watcher, runner).
+
+A look compares the files with the cursor of the work tree, puts what events start into the queue, and only then moves
+the cursor; all of it under the lock. So one change gives one set of events, whoever sees it and however often.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from dagtasks.model.event import Event
+from dagtasks.model.summary import PhaseSummary, ProjectSummary, TaskSummary
+from dagtasks.model.values import JSON
+from dagtasks.planning.changes import find_events, keep_last_good
+from dagtasks.planning.index import Index
+from dagtasks.store.cursor import Cursor, CursorFile, Mark, find_identity
+from dagtasks.store.files import LOCK_SECONDS, hold_lock
+from dagtasks.store.git import Git
+from dagtasks.store.project import Project
+from dagtasks.store.queue import Entry, Queue
+from dagtasks.store.runs import make_run_id
+
+if TYPE_CHECKING:
+    from dagtasks.planning.triggers import Start
+
+R = TypeVar("R", ProjectSummary, PhaseSummary, TaskSummary)
+_LOOKED = "looked"
+
+
+class Look(NamedTuple):
+    """What a look found: what happened, and what was queued for it."""
+
+    events: list[Event]
+    queued: list[Entry]
+
+
+NOTHING = Look([], [])
+
+
+def look(project: Project, *, seconds: float = LOCK_SECONDS) -> Look:
+    """Compare the files with the last look and queue what the events start. The first look of all starts nothing.
+
+    Raises `LockTimeout` when the lock is not got in so many seconds, `WriteError`, outside of Git `ProjectNotFound`.
+    """
+    with hold_lock(project.lock_path, "look for changes", seconds=seconds):
+        _wait_for_git(project)
+        index, file = project.load(), CursorFile(project)
+        mark, identity = file.find_mark(), find_identity(index)
+        if mark and identity and project.recall(_LOOKED) == [identity, mark.id]:
+            return NOTHING
+        found = _compare(project, file, index)
+        if identity and (mark := file.find_mark()):
+            project.remember(_LOOKED, [identity, mark.id])
+        return found
+
+
+def _wait_for_git(project: Project) -> None:
+    """Files that are being checked out are no edits."""
+    from dagtasks.store.writer import Writer
+
+    Writer(project, "look for changes").wait_for_git()
+
+
+def _compare(project: Project, file: CursorFile, index: Index) -> Look:
+    cursor, now = file.read(), _make_mark(project.get_git())
+    if cursor is None:
+        file.write(Cursor(now, index))
+        return NOTHING
+    before = _follow(project.get_git(), cursor, now)
+    after = keep_last_good(before, index)
+    events = find_events(before, after)
+    queued = _queue(project, cursor.mark, events, (before, after))
+    if events or _differ(cursor.content, after):
+        file.write(Cursor(now, after))
+    return Look(events, queued)
+
+
+def _differ(one: Index, other: Index) -> bool:
+    return any(dict(a) != dict(b) for a, b in zip(_filed(one), _filed(other), strict=True))
+
+
+def _filed(index: Index) -> tuple[Mapping[str, object], ...]:
+    return index.projects, index.phases, index.tasks
+
+
+def _make_mark(git: Git) -> Mark:
+    from dagtasks.store.moves import find_log_size
+
+    return Mark(secrets.token_hex(8), git.head().commit, find_log_size(git))
+
+
+# -- what starts nothing --------------------------------------------------------------------------------------------
+
+
+def _follow(git: Git, cursor: Cursor, now: Mark) -> Index:
+    """What was there at the last look, with what checkouts and runs have changed since."""
+    last = cursor.mark
+    if (last.head, last.log) == (now.head, now.log):
+        return cursor.content
+    from dagtasks.store.moves import find_moved, read_committed
+
+    content = cursor.content
+    for moved in find_moved(git, last.log, last.head, now.head):
+        content = _take(content, read_committed(git, moved), moved.paths)
+    return content
+
+
+def pass_over(project: Project, paths: Collection[str] = ()) -> None:
+    """Take what these files say now, and what checkouts and runs brought, as seen: it starts nothing.
+
+    All else is left to a look. The caller holds the lock. Where nobody has looked yet, all is taken as seen.
+    """
+    if project.git is None:
+        return None
+    file, now = CursorFile(project), _make_mark(project.git)
+    cursor = file.read()
+    if cursor is None:
+        return file.write(Cursor(now, project.load()))
+    content = _follow(project.git, cursor, now)
+    # The id stays: what was queued from it may have to be known again.
+    mark = now._replace(id=cursor.mark.id)
+    return file.write(Cursor(mark, _take(content, project.load(), paths) if paths else content))
+
+
+def pass_over_commit(project: Project, *, seconds: float = LOCK_SECONDS) -> None:
+    """Take what the last commit changed as seen: a run made it. Raises `LockTimeout`."""
+    listing = project.get_git().read(
+        "diff-tree", "-r", "-z", "--root", "--no-commit-id", "--name-only", "--relative", "HEAD"
+    )
+    with hold_lock(project.lock_path, "look for changes", seconds=seconds):
+        pass_over(project, listing.split("\0")[:-1])
+
+
+def pass_over_checkout(project: Project, *, seconds: float = LOCK_SECONDS) -> None:
+    """Take what checkouts brought as seen. Raises `LockTimeout`."""
+    with hold_lock(project.lock_path, "look for changes", seconds=seconds):
+        pass_over(project)
+
+
+def begin(project: Project) -> None:
+    """Have the next look compare with what is there now, if nobody has looked yet. Raises `LockTimeout`."""
+    if CursorFile(project).find_mark() is None:
+        pass_over_checkout(project)
+
+
+def is_busy(project: Project) -> bool:
+    """Whether a rebase, or a merge that is no commit yet, is under way. The mark of a merge outlives its hook."""
+    git = project.get_git()
+    if any((git.git_dir / name).exists() for name in ("rebase-merge", "rebase-apply")):
+        return True
+    merging = git.git_dir / "MERGE_HEAD"
+    if not merging.exists():
+        return False
+    parents = git.read("rev-parse", "HEAD^@").split()
+    return not set(merging.read_text(errors="replace").split()) <= set(parents)
+
+
+def _take(index: Index, other: Index, paths: Collection[str]) -> Index:
+    """The index with what the other has of the files at these paths; of those that cannot be read what there was."""
+
+    def take(old: Mapping[str, R], new: Mapping[str, R]) -> dict[str, R]:
+        kept = {name: row for name, row in old.items() if row.path not in paths}
+        return dict(sorted({**kept, **{name: row for name, row in new.items() if row.path in paths}}.items()))
+
+    taken = other._replace(
+        projects=take(index.projects, other.projects),
+        phases=take(index.phases, other.phases),
+        tasks=take(index.tasks, other.tasks),
+    )
+    return keep_last_good(index, taken)
+
+
+# -- the queue ------------------------------------------------------------------------------------------------------
+
+
+def _queue(project: Project, mark: Mark, events: list[Event], between: tuple[Index, Index]) -> list[Entry]:
+    if not _may_start(events, between[1]):
+        return []
+    # The language of expressions is a large import, and most changes start nothing.
+    from dagtasks.planning.triggers import find_starts
+
+    queue = Queue(project.get_git())
+    entries = [_make_entry(project, mark, start) for start in find_starts(events, *between)]
+    return [entry for entry in entries if queue.add(entry)]
+
+
+def _may_start(events: list[Event], after: Index) -> bool:
+    if events and any(project.triggers for project in after.projects.values()):
+        return True
+    changed = (after.tasks.get(event.subject) for event in events if event.type.startswith("task."))
+    return any(binding.run_on for task in changed if task for binding in task.workflows)
+
+
+def _make_entry(project: Project, mark: Mark, start: Start) -> Entry:
+    now = datetime.now(UTC)
+    work: dict[str, JSON] = {
+        "run": make_run_id(now),
+        "event": str(start.event.type),
+        "subject": start.event.subject,
+        "task": start.task,
+        "workflow": start.workflow,
+        "template": start.template,
+        "parameters": {**start.parameters},
+        "written": {**start.written},
+        "fault": start.fault,
+    }
+    name = sha256(f"{mark.id} {start.key}".encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return Entry(name, "run", now.isoformat(timespec="milliseconds"), str(project.root), mark.id, work)

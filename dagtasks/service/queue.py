@@ -1,0 +1,177 @@
+"""The queue: what is in it, taking something out of it, and doing what an entry says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dagtasks.errors import Conflict, DagtasksError, InvalidInput, NotFound, ProjectNotFound
+from dagtasks.model.run import Failure, RunFinished, RunRecord
+from dagtasks.model.values import JSON, RunState
+from dagtasks.planning.plan import Plan
+from dagtasks.service.execution import Doing, Origin, begin_record, execute_unasked, leave, leave_unapproved
+from dagtasks.service.people import actor
+from dagtasks.service.runs import Selection, make_plan
+from dagtasks.store.process import this_process
+from dagtasks.store.project import Project
+from dagtasks.store.queue import Entry, Queue
+from dagtasks.store.runs import is_parked
+
+TRIES = 3
+"""How often a runner begins with an entry: what ended as many runners is given up."""
+
+
+def list_entries(project: Project) -> list[dict[str, JSON]]:
+    """What waits in the queue, first come first, as `--json` shows it."""
+    return [to_json(entry) for entry in Queue(project.get_git()).entries()] if project.git else []
+
+
+def to_json(entry: Entry) -> dict[str, JSON]:
+    """The entry as `--json` shows it."""
+    shown = ("event", "subject", "task", "workflow", "template", "run")
+    told: dict[str, JSON] = {name: entry.work.get(name) for name in shown}
+    return {
+        "id": entry.id,
+        "kind": entry.kind,
+        "what": what_of(entry),
+        **told,
+        "queued_at": entry.made_at,
+        "root": entry.root,
+    }
+
+
+def what_of(entry: Entry) -> str:
+    """What the entry starts: `TASK/WORKFLOW`, or the name of a template."""
+    work = entry.work
+    return f"{work.get('task')}/{work.get('workflow')}" if work.get("workflow") else str(work.get("template"))
+
+
+def name_of(record: RunRecord) -> str:
+    """What the run is called: `TASK/WORKFLOW`, or the name of a template."""
+    return f"{record.task}/{record.workflow}" if record.workflow else str(record.template["name"])
+
+
+def cancel(project: Project, text: str) -> RunRecord:
+    """Take an entry out of the queue; its run is recorded as cancelled.
+
+    Raises `NotFound`, and `Conflict` when a runner has begun with it.
+    """
+    queue = Queue(project.get_git())
+    with project.lock("queue cancel"), queue.hold() as is_idle:
+        entry = queue.get(text)
+        if entry.tries and not is_idle:
+            raise Conflict(f"{what_of(entry)} has begun", hint=f"end its run: dagtasks runs cancel {_run_id(entry)}")
+        record = _end(project, entry, RunState.CANCELLED, Failure("cancelled", "it was taken out of the queue"))
+        queue.remove(entry.id)
+        return record
+
+
+# -- doing what an entry says ---------------------------------------------------------------------------------------
+
+
+def carry_out(entry: Entry, here: Project, doing: Doing) -> RunRecord:
+    """Do what the entry says, once: a run of it that has begun already is not begun anew.
+
+    Whatever keeps it from running is told by its record. `here` is where that is kept when the work tree is gone.
+    """
+    project = _find_root(entry, here)
+    if known := _find_record(project, entry):
+        return known
+    if entry.tries > TRIES:
+        return _end(project, entry, RunState.ERRORED, Failure("runner", f"{TRIES} runners ended with it"))
+    try:
+        plan = _plan(entry, project)
+    except DagtasksError as error:
+        state = RunState.SKIPPED if isinstance(error, Conflict) else RunState.ERRORED
+        return _end(project, entry, state, _failure(error))
+    return _run(project, entry, plan, doing)
+
+
+def find_waiting(entry: Entry, here: Project) -> RunRecord | None:
+    """The record of the run when it has to wait for an approval; None when it can be begun, or nobody knows."""
+    project = _find_root(entry, here)
+    try:
+        return leave_unapproved(project, _plan(entry, project), _origin(entry))
+    except DagtasksError:
+        return None
+
+
+def is_done(record: RunRecord) -> bool:
+    """Whether nothing is left to be done for the run now."""
+    return record.status.is_final or is_parked(record)
+
+
+def _find_root(entry: Entry, here: Project) -> Project:
+    root = Path(entry.root)
+    return here if root == here.root or not root.is_dir() else Project(root, use_cache=here.use_cache)
+
+
+def _find_record(project: Project, entry: Entry) -> RunRecord | None:
+    try:
+        return project.runs.get(_run_id(entry))
+    except NotFound:
+        return None
+
+
+def _plan(entry: Entry, project: Project) -> Plan:
+    """The plan of what the entry starts. A workflow of a task waits for what the task depends on; a trigger does not.
+
+    Raises `Conflict` then, and as `make_plan`.
+    """
+    work: Any = entry.work
+    if work["fault"]:
+        raise InvalidInput(work["fault"])
+    if str(project.root) != entry.root:
+        raise ProjectNotFound(f"the work tree {entry.root} is gone")
+    chosen = Selection(work["task"], work["workflow"], trigger=work["event"])
+    if work["workflow"] is None:
+        given = {"values": work["parameters"], "written": work["written"]}
+        chosen = replace(chosen, template=work["template"], ignore_dependencies=True, **given)
+    return make_plan(project, chosen)
+
+
+def _run(project: Project, entry: Entry, plan: Plan, doing: Doing) -> RunRecord:
+    try:
+        return execute_unasked(project, plan, doing, _origin(entry))[0]
+    except DagtasksError as error:
+        if begun := _find_record(project, entry):
+            return begun
+        record = begin_record(project, plan, _origin(entry))
+        return leave(project, record, plan, RunFinished(record.id, RunState.ERRORED, 0.0, {}, _failure(error)))
+
+
+# -- records of runs that never had a plan --------------------------------------------------------------------------
+
+
+def _failure(error: DagtasksError) -> Failure:
+    return Failure(type(error).__name__, f"{error.message} ({error.hint})" if error.hint else error.message)
+
+
+def _end(project: Project, entry: Entry, status: RunState, error: Failure) -> RunRecord:
+    head = project.get_git().head()
+    work: Any = entry.work
+    record = RunRecord(
+        id=_run_id(entry),
+        template={"name": work["template"], "version": None, "path": None, "blob": None},
+        engine=project.settings.engine.name,
+        started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        task=work["task"],
+        workflow=work["workflow"],
+        trigger=work["event"],
+        origin=_origin(entry).event,
+        actor=actor(project),
+        commit=head.commit,
+        branch=head.branch,
+        process=this_process(),
+    )
+    return leave(project, record, None, RunFinished(record.id, status, 0.0, {}, error))
+
+
+def _run_id(entry: Entry) -> str:
+    return str(entry.work["run"])
+
+
+def _origin(entry: Entry) -> Origin:
+    return Origin(_run_id(entry), {"entry": entry.id, **{key: entry.work[key] for key in ("event", "subject")}})

@@ -1,0 +1,107 @@
+"""The runner of the queue: one a repository, it does what the entries say, one after the other."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from dagtasks.model.run import RunRecord
+from dagtasks.service import dispatch
+from dagtasks.service.execution import Doing
+from dagtasks.service.hooks import program
+from dagtasks.service.queue import carry_out, find_waiting, is_done
+from dagtasks.store.cursor import CursorFile
+from dagtasks.store.files import LOCK_HELD
+from dagtasks.store.git import clean_environment
+from dagtasks.store.process import DEPTH
+from dagtasks.store.project import Project
+from dagtasks.store.queue import Entry, Queue
+
+
+def work(project: Project, doing: Doing | None = None) -> Iterator[RunRecord]:
+    """Do what is in the queue until it is empty, and give the record of each run. It looks for changes first.
+
+    Nothing is done while another runner of the repository does it: that one sees what came meanwhile, too.
+    """
+    queue = Queue(project.get_git())
+    seen: set[str] = set()
+    while True:
+        with queue.hold() as is_ours:
+            if not is_ours:
+                return
+            if not dispatch.is_busy(project):
+                dispatch.look(project)
+            while entry := _take(project, queue, seen):
+                record = carry_out(entry, project, doing or Doing(waits=False))
+                _put_down(project, queue, entry, record)
+                yield record
+        # Who added an entry while we let go of the queue did not get to be the runner.
+        if not any(_is_wanted(entry, seen) for entry in queue.entries()):
+            return
+
+
+def settle_waiting(project: Project, entries: list[Entry]) -> list[RunRecord]:
+    """Record those of the entries that have to wait for an approval, and take them out of the queue.
+
+    A runner that is at work does so itself: then there are none.
+    """
+    queue = Queue(project.get_git())
+    found = []
+    with queue.hold() as is_ours:
+        for entry in entries if is_ours else ():
+            if record := find_waiting(entry, project):
+                _put_down(project, queue, entry, record)
+                found.append(record)
+    return found
+
+
+def _take(project: Project, queue: Queue, seen: set[str]) -> Entry | None:
+    """The next entry, marked as begun. `seen` are those that were taken before."""
+    for entry in queue.entries():
+        if _is_wanted(entry, seen):
+            seen.add(entry.id)
+            _end_its_look(entry)
+            with project.lock("queue work"):
+                if there := queue.find(entry.id):
+                    begun = there._replace(tries=there.tries + 1)
+                    queue.replace(begun)
+                    return begun
+    return None
+
+
+def _is_wanted(entry: Entry, seen: set[str]) -> bool:
+    return entry.kind == "run" and entry.id not in seen
+
+
+def _end_its_look(entry: Entry) -> None:
+    """Look once more where a look died between writing the entry and moving the cursor: it would queue it again."""
+    there = Project(Path(entry.root))
+    if not there.root.is_dir() or there.git is None or dispatch.is_busy(there):
+        return
+    mark = CursorFile(there).find_mark()
+    if mark and mark.id == entry.cursor:
+        dispatch.look(there)
+
+
+def _put_down(project: Project, queue: Queue, entry: Entry, record: RunRecord) -> None:
+    if is_done(record):
+        with project.lock("queue work"):
+            queue.remove(entry.id)
+
+
+def start(project: Project) -> None:
+    """Start a runner that outlives us and says nothing here: what it prints goes into a log."""
+    depth = str(int(os.environ.get(DEPTH) or 0) + 1)
+    environment = {name: value for name, value in clean_environment().items() if name != LOCK_HELD}
+    with Queue(project.get_git()).open_log() as log:
+        subprocess.Popen(
+            [*program(), "-C", str(project.root), "queue", "work"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=project.root,
+            env={**environment, DEPTH: depth},
+        )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from dagtasks.errors import Conflict, InvalidInput, InvalidProject, NotFound, has_errors
 from dagtasks.language.expressions import parse_scalar
@@ -26,6 +26,7 @@ from dagtasks.service.trust import NOBODY, Asking
 from dagtasks.store.git import Head
 from dagtasks.store.project import Project
 
+T = TypeVar("T")
 Listener = Callable[[RunEvent], None]
 
 
@@ -184,6 +185,32 @@ def run(
     plan = make_plan(project, selection)
     record, notes = execute(project, plan, Doing(tuple(listeners), waits, asking))
     return record, [*plan.notes, *notes]
+
+
+class Ready(NamedTuple, Generic[T]):
+    """What came of a task that can be started: `done`, or None and why it was not done."""
+
+    done: T | None
+    reason: str = ""
+
+
+def for_each_ready(project: Project, do: Callable[[Selection], T]) -> Iterator[Ready[T]]:
+    """Do it with each task that can be started and has a workflow, best first; also with those that this makes ready.
+
+    A task with which it cannot be done keeps no other from it.
+    """
+    seen: set[str] = set()
+    while task := _find_ready(project.load(), seen):
+        seen.add(task.id)
+        try:
+            yield Ready(do(Selection(task.id)))
+        except (Conflict, InvalidInput, InvalidProject, NotFound) as error:
+            yield Ready(None, f"{task.id}: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+
+
+def _find_ready(index: Index, seen: set[str]) -> TaskSummary | None:
+    rows = (index.tasks[start[-1]] for start in index.startable if start[-1] not in seen)
+    return next((task for task in rows if task.workflows), None)
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:

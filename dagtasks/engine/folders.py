@@ -43,7 +43,8 @@ class StepFolder:
         self.root.mkdir()
         for mount in self._mounts:
             self._mount(mount)
-        self.workdir.mkdir(parents=True, exist_ok=True)
+        if self.workdir != self.root:
+            self.workdir.mkdir(parents=True, exist_ok=True)
         for path, text in self._request.files.items():
             target = below(self.root, path)
             target.parent.mkdir(parents=True, exist_ok=True)

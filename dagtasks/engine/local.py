@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -230,12 +230,11 @@ def _reading(stream: Stream, output: OutputSink) -> Iterator[int]:
 
 async def _supervise(channel: socket.socket, rest: bytes) -> Mapping[str, Any]:
     """What the worker answers, when it has got the rest of the order, too."""
-    answering = asyncio.create_task(_exchange(channel, rest))
     try:
-        return await asyncio.shield(answering)
+        return await _exchange(channel, rest)
     except asyncio.CancelledError:
         channel.shutdown(socket.SHUT_WR)
-        await _ended(answering)
+        await _ended(asyncio.create_task(_wait_for_end(channel)))
         raise
 
 
@@ -250,6 +249,13 @@ async def _exchange(channel: socket.socket, rest: bytes) -> Mapping[str, Any]:
         raise _lost() from error
     answer: Mapping[str, Any] = json.loads(received)
     return answer
+
+
+async def _wait_for_end(channel: socket.socket) -> None:
+    """The worker shuts its side when the step, which was told to end, has ended."""
+    with suppress(OSError):
+        while await asyncio.get_running_loop().sock_recv(channel, CHUNK):
+            pass
 
 
 async def _ended(task: asyncio.Task[Any]) -> None:

@@ -68,7 +68,15 @@ def main() -> None:
 
 def remove(folder: str) -> None:
     """Remove the folder and all in it, as far as that is possible; also folders that a step made read-only."""
-    import shutil  # at the end, when no fork has to carry it
+    try:
+        os.rmdir(folder)  # noqa: PTH106 - most are empty
+    except OSError:
+        remove_all(folder)
+
+
+def remove_all(folder: str) -> None:
+    """The same for one that is not empty."""
+    import shutil  # no fork has to carry it
 
     shutil.rmtree(folder, ignore_errors=True)
     if os.path.isdir(folder):  # noqa: PTH112 - pathlib is dear here

@@ -10,7 +10,6 @@ from dagtasks.board.forge import Forge
 from dagtasks.errors import Problem
 from dagtasks.model.event import Changed, Event
 from dagtasks.model.run import RunRecord
-from dagtasks.model.task import Task
 from dagtasks.planning.index import Index
 
 
@@ -46,17 +45,16 @@ class Compared(NamedTuple):
 class BoardData:
     """What one commit (or the files as they are) says.
 
-    `read_task` gives the whole task of an id of the index, and `stamp` what is another when the task is. `templates`
-    holds the parsed files by template name; one that cannot be read is absent. `as_of` is the commit's time (ISO 8601,
-    UTC): the only "now" that a page knows, so that the same commit gives the same bytes. `changes` holds the past of
-    each task by its id, the newest first, also of tasks that are gone; `is_shallow`: the clone lacks the older ones.
-    `address` is where the site is published, if that is known. `run_problems` are those of records of runs that cannot
-    be read. `is_past`: somebody asked for this very commit. `order` is the place of commits that may be of one second.
+    `read_description` gives what no row of the index holds of the task with that id. `templates` holds the parsed files
+    by template name; one that cannot be read is absent. `as_of` is the commit's time (ISO 8601, UTC): the only "now"
+    that a page knows, so that the same commit gives the same bytes. `changes` holds the past of each task by its id,
+    the newest first, also of tasks that are gone; `is_shallow`: the clone lacks the older ones. `address` is where the
+    site is published, if that is known. `run_problems` are those of records of runs that cannot be read. `is_past`:
+    somebody asked for this very commit. `order` is the place of commits that may be of one second.
     """
 
     index: Index
-    read_task: Callable[[str], Task]
-    stamp: Callable[[str], str] = lambda _: ""
+    read_description: Callable[[str], str]
     templates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     runs: Sequence[RunRecord] = ()
     run_problems: Sequence[Problem] = ()

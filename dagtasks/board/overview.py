@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import NamedTuple
 
@@ -54,7 +54,8 @@ class Person(NamedTuple):
     is_agent: bool
 
 
-class Card(NamedTuple):
+@dataclass(frozen=True, repr=False)
+class Card:
     """A task in short. `open_needs` of `needs` dependencies are open; `unblocks` tasks depend on this one."""
 
     task: TaskSummary
@@ -69,6 +70,14 @@ class Card(NamedTuple):
     unblocks: int
     is_ready: bool
     is_overdue: bool
+
+    def __repr__(self) -> str:
+        return self._said
+
+    @cached_property
+    def _said(self) -> str:
+        # A card stands on many pages, and each asks for what it says.
+        return f"Card{tuple(getattr(self, each.name) for each in fields(self))!r}"
 
 
 class BrokenCard(NamedTuple):

@@ -21,7 +21,6 @@ from urllib.parse import quote, urljoin
 
 from jinja2 import Environment, TemplateError
 from mkdocs.commands.build import build, get_context
-from mkdocs.commands.serve import serve
 from mkdocs.config import config_options, load_config
 from mkdocs.config.base import Config
 from mkdocs.config.defaults import MkDocsConfig
@@ -461,6 +460,8 @@ def serve_pages(config_file: Path, address: str, tell: Callable[[str], None]) ->
 
     `tell` gets a line for what happens: where it is served, each build, each warning.
     """
+    from mkdocs.commands.serve import serve  # with a web server, which builds do without
+
     with _reported("the board cannot be served", logging.INFO, tell):
         serve(str(config_file), livereload=True, dev_addr=address)
 

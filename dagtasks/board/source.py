@@ -9,7 +9,6 @@ from dagtasks.board.forge import Forge, make_forge
 from dagtasks.model.run import RunRecord
 from dagtasks.planning.index import Index
 from dagtasks.store.comments import read_threads
-from dagtasks.store.files import digest_of
 from dagtasks.store.history import History
 from dagtasks.store.layout import comments_folder
 from dagtasks.store.origin import read_origin
@@ -31,8 +30,7 @@ def load_board(project: Project, *, is_past: bool = False) -> BoardData:
     runs = store.newest() if store else []
     return BoardData(
         index=index,
-        read_task=lambda task_id: project.read_task(index.tasks[task_id].path),
-        stamp=lambda task_id: digest_of(project.root / index.tasks[task_id].path),
+        read_description=lambda task_id: project.load_description(index.tasks[task_id]),
         templates={row.name: project.read_template(row.path) for row in index.templates.values()},
         runs=[run for run in runs if _had_ended(run, as_of)] if is_past else runs,
         run_problems=store.problems if store else (),

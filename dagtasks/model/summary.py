@@ -79,6 +79,13 @@ class BindingSummary(NamedTuple):
     run_on: tuple[str, ...] = ()
 
 
+def digest_description(text: str) -> str:
+    """What stands in the row of a task for its description."""
+    from hashlib import sha256  # commands that only show rows do without
+
+    return sha256(text.encode()).hexdigest()[:16] if text else ""
+
+
 class TaskSummary(NamedTuple):
     """A task without its description, for which a digest stands ("" for none). `due` is an ISO date."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dagtasks.errors import InvalidProject
 from dagtasks.model.names import PROJECT_PATTERN, TASK_ID_PATTERN
-from dagtasks.model.summary import TaskSummary
+from dagtasks.model.summary import TaskSummary, digest_description
 from dagtasks.planning.index import Index, build_index
 from dagtasks.store.cache import Cache
 from dagtasks.store.layout import TASKS, Kind, place, walk
@@ -121,6 +121,17 @@ def load_details(root: Path, path: str, cache: Cache) -> Details:
     packed = cache.detail(path, record.digest) if record else None
     details: Details = unpack(packed or _read_details(root, path))
     return details
+
+
+def load_description(root: Path, row: TaskSummary, cache: Cache) -> str:
+    """The description of the task with that row. Raises `InvalidProject` when its file is wrong by now."""
+    if not row.description_digest:
+        return ""
+    known: str = unpack(cache.last_detail(row.path) or {}).get("description", "")
+    if digest_description(known) == row.description_digest:
+        return known
+    found: str = load_details(root, row.path, cache)["description"]
+    return found
 
 
 def _read_details(root: Path, path: str) -> Details:

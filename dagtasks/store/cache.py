@@ -63,8 +63,16 @@ class Cache:
 
     def detail(self, path: str, digest: bytes) -> Details | None:
         """The rest of the file with that digest, packed."""
-        of, detail = self._load(f"d-{_bucket(path)}").get(path, (None, None))
+        of, detail = self._detail(path)
         return detail if of == digest else None
+
+    def last_detail(self, path: str) -> Details | None:
+        """The rest of the file as it was last read, packed, for those who can tell whether it is still so."""
+        return self._detail(path)[1]
+
+    def _detail(self, path: str) -> tuple[bytes | None, Details | None]:
+        found: tuple[bytes | None, Details | None] = self._load(f"d-{_bucket(path)}").get(path, (None, None))
+        return found
 
     def store(self, records: Mapping[str, Record], details: Mapping[str, Details], gone: Collection[str] = ()) -> None:
         """Keep these records and details, and forget the files that are gone."""

@@ -21,7 +21,6 @@ from dagtasks.store.git import READ_ONLY, Git, local_variables
 from dagtasks.store.layout import TASKS, Kind, Place, check_place, place
 from dagtasks.store.project import Project
 from dagtasks.store.records import Packed, pack, unpack
-from dagtasks.store.rows import read_row
 from dagtasks.store.trees import read_contents
 
 _FIELDS = ("%H", "%P", "%at", "%aN", "%s")
@@ -304,6 +303,8 @@ def _read_versions(git: Git, commits: Iterable[Commit]) -> _Versions:
 
 
 def _read_version(document: Document) -> _Version:
+    from dagtasks.store.rows import read_row  # large, and not needed where all versions are known
+
     found = _place_task(document.path)
     if found is None:
         return _Version()

@@ -24,6 +24,7 @@ from dagtasks.store.git import Git, blob_id, find_git
 from dagtasks.store.layout import DEFAULT_SETTINGS, ENGINE_SETTINGS, ENV_FILE, TASKS
 
 if TYPE_CHECKING:
+    from dagtasks.model.summary import TaskSummary
     from dagtasks.model.task import Task
     from dagtasks.planning.index import Index
     from dagtasks.settings import Layer, Settings
@@ -193,6 +194,12 @@ class Project:
         from dagtasks.store.around import load_details
 
         return load_details(self.root, path, self._cache())
+
+    def load_description(self, row: TaskSummary) -> str:
+        """The description of the task with that row. Raises `InvalidProject` when its file is wrong by now."""
+        from dagtasks.store.around import load_description
+
+        return load_description(self.root, row, self._cache())
 
     def histories(self) -> dict[str, History]:
         """The past of every task that HEAD has or had, by id. Raises `ProjectNotFound` outside of Git, `GitError`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from hashlib import sha256
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -18,6 +17,7 @@ from dagtasks.model.summary import (
     ProjectSummary,
     TaskSummary,
     TriggerSummary,
+    digest_description,
 )
 from dagtasks.model.task import Task
 from dagtasks.planning.index import Row
@@ -116,12 +116,8 @@ def summarise_task(found: Place, task: Task) -> TaskSummary:
             BindingSummary(name, binding.template, binding.parameters, tuple(map(str, binding.run_on)))
             for name, binding in task.workflows.items()
         ),
-        description_digest=_digest(task.description),
+        description_digest=digest_description(task.description),
     )
-
-
-def _digest(text: str) -> str:
-    return sha256(text.encode()).hexdigest()[:16] if text else ""
 
 
 def details_of(task: Task) -> Details:

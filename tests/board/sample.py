@@ -281,7 +281,7 @@ def many_tasks(count: int) -> BoardData:
     text = "Some words about it.\n\n- one\n- two\n\nSee `docs/guide.md` and **do** it.\n" * 3
     return BoardData(
         index=build_index([*projects, *phases, *tasks], []),
-        read_task=lambda task_id: Task(name=f"Task {task_id}", description=text, metadata={"points": 3}),
+        read_description=lambda _: text,
         commit="9f2b1c7e00aa11bb22cc",
         as_of="2026-11-23T12:00:00Z",
     )
@@ -306,6 +306,7 @@ def _numbered(number: int) -> TaskSummary:
         due="2026-12-01" if number % 7 == 0 else None,
         labels=("ui", "area-one", "q4")[: number % 4],
         depends_on=tuple(task_id(other) for other in range(max(0, number - number % 4), number)),
+        metadata={"points": 3},
     )
 
 
@@ -334,7 +335,7 @@ def sample_data(**changes: Any) -> BoardData:
     ]
     data = BoardData(
         index=build_index(rows, problems),
-        read_task=tasks.__getitem__,
+        read_description=lambda name: tasks[name].description,
         templates=templates,
         runs=sample_runs(),
         commit="9f2b1c7e00aa11bb22cc",
@@ -363,7 +364,10 @@ def summarise(task_id: str, task: Task) -> TaskSummary:
         labels=task.labels,
         depends_on=task.depends_on,
         metadata=task.metadata,
-        workflows=tuple(BindingSummary(name, each.template, each.parameters) for name, each in task.workflows.items()),
+        workflows=tuple(
+            BindingSummary(name, each.template, each.parameters, tuple(each.run_on))
+            for name, each in task.workflows.items()
+        ),
     )
 
 

@@ -20,8 +20,7 @@ from dagtasks.board.site import board_site
 from dagtasks.board.uris import FEED
 from dagtasks.errors import Problem, Severity
 from dagtasks.model.run import Failure, RunRecord, StepRecord
-from dagtasks.model.summary import BrokenFile, CallSummary, TaskSummary
-from dagtasks.model.task import Task
+from dagtasks.model.summary import BindingSummary, BrokenFile, CallSummary, TaskSummary
 from dagtasks.model.values import RunState, Status, StepState
 from dagtasks.planning.index import Index, build_index
 from dagtasks.settings import ForgeSettings
@@ -181,7 +180,7 @@ def test_the_same_data_gives_the_same_bytes():
 
 
 def test_an_empty_repository_says_how_to_begin():
-    pages = render(BoardData(index=Index(), read_task=lambda _: pytest.fail("there is no task")))
+    pages = render(BoardData(index=Index(), read_description=lambda _: pytest.fail("there is no task")))
     assert "dagtasks project create" in pages["index.html"]
     assert dead_links(pages) == []
 
@@ -194,7 +193,7 @@ def test_a_dependency_without_a_file_is_named_and_one_with_a_broken_file_is_link
         TaskSummary("web-000001", "web", "tasks/web/web-000001.yaml", "A", depends_on=("web-000002", "web-000003")),
         BrokenFile("tasks/web/web-000003.yaml", "task", "web-000003", "web"),
     ]
-    pages = render(BoardData(index=build_index(rows, []), read_task=lambda _: Task(name="A")))
+    pages = render(BoardData(index=build_index(rows, []), read_description=lambda _: ""))
     page = Page(pages["t/web-000001.html"])
     assert "web-000002there is no such task" in page.words
     assert "../t/web-000003.html" in page.links
@@ -207,13 +206,13 @@ def test_a_cycle_of_dependencies_is_shown_as_it_is():
         TaskSummary(f"web-00000{n}", "web", f"tasks/web/web-00000{n}.yaml", f"T{n}", depends_on=(f"web-00000{3 - n}",))
         for n in (1, 2)
     ]
-    pages = render(BoardData(index=build_index(rows, []), read_task=lambda task_id: Task(name=task_id)))
+    pages = render(BoardData(index=build_index(rows, []), read_description=lambda _: ""))
     assert "../t/web-000002.html" in Page(pages["t/web-000001.html"]).links
 
 
 def test_a_project_without_its_own_file_has_a_page():
     row = TaskSummary("web-000001", "web", "tasks/web/web-000001.yaml", "A", phase="gone")
-    pages = render(BoardData(index=build_index([row], []), read_task=lambda _: Task(name="A")))
+    pages = render(BoardData(index=build_index([row], []), read_description=lambda _: ""))
     assert "Project web" in " ".join(Page(pages["p/web.html"]).words.split())
     assert dead_links(pages) == []
 
@@ -259,8 +258,9 @@ def test_records_of_runs_that_cannot_be_read_are_named():
 
 
 def test_what_starts_a_workflow_by_itself_is_named():
-    task = Task(name="A", workflows={"check": {"template": "gone", "run_on": ["completed"]}})
-    page = Page(render(sample_data(read_task=lambda _: task))["t/web-7k2m9q.html"])
+    row = TaskSummary("web-000001", "web", "tasks/web/web-000001.yaml", "A")
+    row = row._replace(workflows=(BindingSummary("check", "gone", run_on=("completed",)),))
+    page = Page(render(BoardData(build_index([row], []), lambda _: ""))["t/web-000001.html"])
     assert "Starts by itself on completed" in page.words
     assert "gone: there is no such template" in page.words
 
@@ -392,7 +392,7 @@ def test_of_many_changes_the_latest_are_told():
 ])  # fmt: skip
 def test_overdue_is_what_was_due_before_the_commit(due, status, late):
     row = TaskSummary("web-000001", "web", "tasks/web/web-000001.yaml", "A", due=due, status=status)
-    data = BoardData(build_index([row], []), lambda _: Task(name="A"), as_of="2026-11-23T12:00:00Z")
+    data = BoardData(build_index([row], []), lambda _: "", as_of="2026-11-23T12:00:00Z")
     assert ("dt-is-overdue" in render(data)["board.html"]) is late
 
 
@@ -402,16 +402,15 @@ def test_overdue_is_what_was_due_before_the_commit(due, status, late):
 def hostile_data(text: str) -> BoardData:
     """The text in every place that people can write to."""
     line = text.replace("\n", " ")
-    task = Task(
+    known = sample_data()
+    row = known.index.tasks["web-7k2m9q"]._replace(
         name=line,
         assignee=line,
-        labels=(line[:64],),
-        description=text,
+        labels=(line,),
+        depends_on=(line,),
         metadata={line: text, "list": [text], "map": {line: text}},
-        workflows={"check": {"template": line, "parameters": {line: text}}},
+        workflows=(BindingSummary("check", line, {line: text}, (line,)),),
     )
-    known = sample_data()
-    row = known.index.tasks["web-7k2m9q"]._replace(name=line, assignee=line, labels=(line,), depends_on=(line,))
     web = known.index.projects["web"]._replace(name=line, description=text, metadata={line: text})
     phase = known.index.phases["web/build"]._replace(name=line, description=text)
     template = known.index.templates["basic_task"]._replace(
@@ -439,7 +438,7 @@ def hostile_data(text: str) -> BoardData:
     return replace(
         known,
         index=index,
-        read_task=lambda _: task,
+        read_description=lambda _: text,
         templates={"basic_task": raw},
         runs=[hostile_run(text, line)],
         comments=comments,
@@ -537,7 +536,7 @@ def test_a_task_that_all_others_need_and_a_run_that_printed_a_lot_stay_small():
     step = StepRecord("s", StepState.FAILED, attempts=1, output="é" * 1_000_000, stderr="<" * 10_000)
     steps = tuple(replace(step, name=f"s{n}") for n in range(300))
     run = RunRecord("20261123t091500-k3f9ab", {"name": "x"}, "local", "2026-11-23T09:15:00Z", steps=steps)
-    pages = render(BoardData(build_index([hub, *others], []), lambda _: Task(name="Hub"), runs=[run]))
+    pages = render(BoardData(build_index([hub, *others], []), lambda _: "", runs=[run]))
     assert "and 2899 more" in pages["t/web-000000.html"]
     assert "dagtasks runs logs 20261123t091500-k3f9ab s299" in pages[f"r/{run.id}.html"]
     assert max(len(text.encode()) for text in pages.values()) < 800_000

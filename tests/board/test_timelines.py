@@ -13,7 +13,6 @@ from dagtasks.board.overview import Overview
 from dagtasks.board.pages.timeline import ROWS, timeline_pages
 from dagtasks.board.timelines import NAMES, WIDTH, Bar, draw_timeline
 from dagtasks.model.summary import TaskSummary
-from dagtasks.model.task import Task
 from dagtasks.model.values import Status
 from dagtasks.planning.index import build_index
 
@@ -30,7 +29,7 @@ def row(number: int, status: Status, due: str | None = None, project: str = "web
 
 
 def facts(rows: list[TaskSummary], changes: dict[str, list[Change]]) -> list[dict]:
-    data = BoardData(build_index(rows, []), lambda _: Task(name="A"), changes=changes, as_of="2026-11-25T12:00:00Z")
+    data = BoardData(build_index(rows, []), lambda _: "", changes=changes, as_of="2026-11-25T12:00:00Z")
     return [dict(page.facts()) for page in timeline_pages(Overview(data))]
 
 

@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dagtasks.planning.index import Index
-from dagtasks.store.around import load_around, load_details
+from dagtasks.store.around import load_around, load_description, load_details
 from dagtasks.store.cache import Cache, find_cache
 from dagtasks.store.loading import load_index
 from dagtasks.store.project import Project
@@ -272,6 +272,7 @@ def load(place: Place, path: Path | None) -> tuple[Index, list[object]]:
     index = load_index(place.root, cache)
     parts: list[object] = [load_around(place.root, text, cache) for text in (*IDS, "00000a", "web", "zz")]
     parts += [load_details(place.root, task.path, cache) for task in index.tasks.values()]
+    parts += [load_description(place.root, task, cache) for task in index.tasks.values()]
     return index, [[*index.tasks], index.startable, *parts]
 
 
@@ -381,9 +382,10 @@ def test_details_of_older_bytes_are_not_shown(project: MakeProject) -> None:
     repository.load()
     keep_cache(place)
     (place.root / "tasks/web/web-00000a.yaml").write_bytes(padded("name: A\ndescription: New\n"))
-    repository.load()
+    row = repository.load().tasks["web-00000a"]
     for part in (place.root / ".git/kept").glob("d-*"):
         shutil.copy2(part, place.cache)
+    assert repository.load_description(row) == "New"
     assert repository.load_details("tasks/web/web-00000a.yaml")["description"] == "New"
 
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from dagtasks.board.overview import Card, Overview
 from dagtasks.board.printable import clean, clip
-from dagtasks.board.prose import Prose, make_prose
 from dagtasks.board.uris import DIFFERENCE, PARTS, part_of, root_of, task_uri
+
+if TYPE_CHECKING:
+    from dagtasks.board.prose import Prose
 
 FOLDER = Path(__file__).parent.parent / "templates" / "pages"
 VALUE_LIMIT = 4000
@@ -61,6 +63,7 @@ def make_templates(compiled: BytecodeCache | None = None) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        optimized=False,  # there is nothing to fold, and looking for it takes a sixth of compiling
         bytecode_cache=compiled,
     )
     filters = {"clip": clip, "words": words, "duration": show_duration, "days": show_days, "moment": show_moment}
@@ -76,13 +79,21 @@ class Press:
     templates: Environment = field(default_factory=make_templates)
 
     @cached_property
-    def _prose(self) -> Mapping[int, Prose]:
-        # Links in prose are relative, so each depth of the site needs its own.
-        return {depth: make_prose(self._finder("../" * depth)) for depth in range(4)}
+    def _proses(self) -> dict[str, Prose]:
+        return {}
+
+    def _prose(self, root: str, text: str) -> Markup:
+        """The HTML of Markdown; `root` is the way to the root of the site, from where the links in it lead."""
+        if root not in self._proses:
+            # A large import that a build without new text does without.
+            from dagtasks.board.prose import make_prose
+
+            self._proses[root] = make_prose(self._finder(root))
+        return self._proses[root](text)
 
     def _rows(self, root: str, cards: Sequence[Card]) -> Markup:
         """The tasks as a list of links; `root` is the way from the page to the root of the site."""
-        rows = "".join(root.join(self._row(card)) for card in cards)
+        rows = "".join(str(root).join(self._row(card)) for card in cards)
         return Markup(f'<ul class="dt-rows">{rows}</ul>')  # noqa: S704 - made of rendered templates
 
     def _row(self, card: Card) -> list[str]:
@@ -116,35 +127,32 @@ class Press:
         way to the root of the site, for a page that is shown at other addresses than its own.
         """
         self._links.clear()
-        prose = self._prose[page.uri.count("/")]
         body = self.templates.get_template(page.template).render(
-            root=root_of(page.uri) if root is None else root,
-            prose=prose,
+            prose=partial(self._prose, root_of(page.uri)),
             rows=self._rows,
-            **self.frame(page),
+            **self.frame(page, root),
             **facts,
             **page.more(),
         )
         return Body(body, dict(self._links))
 
-    def frame(self, page: BoardPage) -> Facts:
-        """What stands on the page because it stands on all."""
+    def frame(self, page: BoardPage, root: str | None = None) -> Facts:
+        """What stands on the page because it stands on all of the same part and depth. `root` is as in `render`."""
+        place = (root_of(page.uri) if root is None else root, part_of(page.uri))
+        if place not in self._frames:
+            self._frames[place] = self._make_frame(*place)
+        return self._frames[place]
+
+    @cached_property
+    def _frames(self) -> dict[tuple[str, str], Facts]:
+        return {}
+
+    def _make_frame(self, root: str, here: str) -> Facts:
         data = self.overview.data
-        parts = _parts(page.uri, () if data.compared else (DIFFERENCE,))
-        return {"parts": parts, "past": self.overview.moment if data.is_past else None, "forge": data.forge}
-
-
-class PartLink(NamedTuple):
-    """A way to a part of the board."""
-
-    name: str
-    uri: str
-    is_here: bool
-
-
-def _parts(uri: str, absent: Collection[str]) -> list[PartLink]:
-    here = part_of(uri)
-    return [PartLink(name, part, part == here) for part, name in PARTS.items() if part not in absent]
+        parts = [(uri, name) for uri, name in PARTS.items() if data.compared or uri != DIFFERENCE]
+        bar = Markup(self.templates.get_template("bar.html").render(root=root, parts=parts, here=here))  # noqa: S704
+        past = self.overview.moment if data.is_past else None
+        return {"root": escape(root), "parts_bar": bar, "past": past, "forge": data.forge}
 
 
 def _finalize(value: object) -> object:

@@ -13,8 +13,7 @@ from dagtasks.board.pages.past import make_past
 from dagtasks.board.pages.press import BoardPage, Facts, words
 from dagtasks.board.pages.runs import run_rows
 from dagtasks.board.uris import list_uri, phase_uri, project_uri, task_uri, template_uri
-from dagtasks.model.summary import BrokenFile, TaskSummary
-from dagtasks.model.task import Binding
+from dagtasks.model.summary import BindingSummary, BrokenFile, TaskSummary
 from dagtasks.model.values import Status
 
 LINKS = 100
@@ -84,7 +83,6 @@ def _task_facts(view: Overview, row: TaskSummary) -> Facts:
     runs = view.runs_by_task.get(row.id, [])
     changes = view.data.changes.get(row.id, ())
     return {
-        "stamp": view.data.stamp(row.id),
         "card": view.card(row),
         "project_uri": project_uri(row.project),
         "phase_uri": _find_phase_uri(view, row),
@@ -96,7 +94,7 @@ def _task_facts(view: Overview, row: TaskSummary) -> Facts:
         "more_needs": max(0, len(needs) - LINKS) + max(0, len(missing) - LINKS),
         "unblocks": view.cards(unblocks[:LINKS]),
         "more_unblocks": max(0, len(unblocks) - LINKS),
-        "templates": [view.data.index.templates.get(binding.template) for binding in row.workflows[:FIELDS]],
+        "workflows": [_flow(view, binding) for binding in row.workflows[:FIELDS]],
         "runs": run_rows(view, runs[:RUNS]),
         "total_runs": len(runs),
         "history": [make_past(change) for change in changes[:HISTORY]],
@@ -107,12 +105,11 @@ def _task_facts(view: Overview, row: TaskSummary) -> Facts:
 
 
 def _more_of_task(view: Overview, row: TaskSummary) -> Facts:
-    task = view.data.read_task(row.id)
     return {
-        "task": task,
+        # The row has a digest of it.
+        "description": view.data.read_description(row.id),
         "graph": draw(find_around(view, row)),
-        "workflows": [_flow(view, name, binding) for name, binding in list(task.workflows.items())[:FIELDS]],
-        "metadata": list(task.metadata.items())[:FIELDS],
+        "metadata": list(row.metadata.items())[:FIELDS],
     }
 
 
@@ -128,10 +125,10 @@ def _dependents(view: Overview, task_id: str) -> list[TaskSummary]:
     return [task for task in tasks.values() if task_id in task.depends_on]
 
 
-def _flow(view: Overview, name: str, binding: Binding) -> Flow:
+def _flow(view: Overview, binding: BindingSummary) -> Flow:
     template = view.data.index.templates.get(binding.template)
     return Flow(
-        name,
+        binding.name,
         binding.template,
         template_uri(template.name) if template else None,
         template.description if template else "",

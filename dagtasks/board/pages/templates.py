@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
-from pydantic import ValidationError
 
 from dagtasks.board.graphs import Node, draw_graph
 from dagtasks.board.overview import Overview
@@ -16,8 +15,6 @@ from dagtasks.board.pages.press import BoardPage, Facts, show_value
 from dagtasks.board.uris import TEMPLATES, template_uri
 from dagtasks.errors import Severity
 from dagtasks.model.summary import TemplateSummary
-from dagtasks.model.template import STEP_KINDS, Template
-from dagtasks.planning.drawing import make_drawing
 from dagtasks.planning.references import ReferenceFault, find_called
 
 USED = 50
@@ -126,6 +123,12 @@ def _command(name: str, parameters: Mapping[str, Any]) -> list[str]:
 
 def _draw_steps(data: Mapping[str, Any]) -> Markup | None:
     """The steps as a graph; None when there is but one, or when the file is no template as a whole."""
+    # What templates are made of is a large import, and most builds make none of these pages.
+    from pydantic import ValidationError
+
+    from dagtasks.model.template import Template
+    from dagtasks.planning.drawing import make_drawing
+
     try:
         drawing = make_drawing(Template.model_validate(data), {})
     except ValidationError:
@@ -165,6 +168,8 @@ def _steps(steps: Any, *when: str) -> list[StepView]:
 
 
 def _step(step: Mapping[str, Any], when: list[str], room: int) -> StepView:
+    from dagtasks.model.template import STEP_KINDS
+
     needs = step.get("depends_on")
     text = show_value({key: value for key, value in step.items() if key not in _SHOWN_APART})
     return StepView(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dagtasks.errors import Conflict, InvalidInput
 from dagtasks.model.names import choose_from
-from dagtasks.service.dispatch import begin
+from dagtasks.service import dispatch, drift
 from dagtasks.store.hooks import BY_HAND, CHECKING, GONE, Folder, HookFile, State, find_folder
 from dagtasks.store.project import Project
 
@@ -43,7 +43,8 @@ def install(project: Project, names: Sequence[str]) -> list[State]:
         return state if state.state == BY_HAND else file.install(command)
 
     states = _each(project, _known(names) or AFTERWARDS, install_one, what="hooks install", refuse=_refuse)
-    begin(project)
+    dispatch.begin(project)
+    drift.begin(project)
     return states
 
 

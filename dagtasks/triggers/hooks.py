@@ -14,7 +14,7 @@ from dagtasks.errors import InvalidInput, InvalidProject, LockTimeout, ProjectNo
 from dagtasks.model.names import choose_from
 from dagtasks.service import dispatch
 from dagtasks.service.dispatch import is_busy
-from dagtasks.store.files import LOCK_HELD
+from dagtasks.store.files import LOCK_HELD, WriteError
 from dagtasks.store.process import DEPTH
 from dagtasks.store.project import Project, find_project
 from dagtasks.store.queue import Entry, Queue
@@ -82,7 +82,7 @@ def _post_merge(call: Call) -> list[str]:
     is_squash = call.arguments[:1] == ["1"]
     if is_squash or is_busy(call.project):
         return []
-    return [*_tell(call.project, "ORIG_HEAD"), *_look(call)]
+    return [*_tell(call.project, "ORIG_HEAD"), *_follow(call)]
 
 
 def _post_commit(call: Call) -> list[str]:
@@ -90,12 +90,12 @@ def _post_commit(call: Call) -> list[str]:
     if is_busy(call.project):
         return []
     is_merge = not os.environ.get(LOCK_HELD) and call.project.get_git().find_commit("HEAD^2")
-    return [*(_tell(call.project, "HEAD^1") if is_merge else ()), *_look(call)]
+    return [*(_tell(call.project, "HEAD^1") if is_merge else ()), *_follow(call)]
 
 
 def _post_rewrite(call: Call) -> list[str]:
     """Called once at the end of a rebase, while its folder is still there; an amended commit has been looked at."""
-    return [*_tell(call.project, "ORIG_HEAD"), *_look(call)] if call.arguments[:1] == ["rebase"] else []
+    return [*_tell(call.project, "ORIG_HEAD"), *_follow(call)] if call.arguments[:1] == ["rebase"] else []
 
 
 def _post_applypatch(call: Call) -> list[str]:
@@ -153,6 +153,17 @@ _HOOKS: dict[str, Callable[[Call], list[str]]] = {
     "pre-commit": _pre_commit,
 }
 _HOOKS_BELOW_RUNS = {"post-commit": _pass_over}
+
+
+def _follow(call: Call) -> list[str]:
+    """Do first what commits say of tasks (`Completes: ID`): that, too, is then looked at."""
+    from dagtasks.service.drift import follow_commits
+
+    # Our own commands say nothing of the kind, and are not done yet.
+    if not os.environ.get(LOCK_HELD):
+        with suppress(LockTimeout, WriteError):
+            return [*(f"dagtasks: {line}" for line in follow_commits(call.project)), *_look(call)]
+    return _look(call)
 
 
 def _look(call: Call) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dagtasks.model.run import RunRecord
 from dagtasks.service import dispatch
+from dagtasks.service.drift import follow_commits
 from dagtasks.service.execution import Doing
 from dagtasks.service.hooks import program
 from dagtasks.service.queue import carry_out, find_waiting, is_done
@@ -32,6 +33,7 @@ def work(project: Project, doing: Doing | None = None) -> Iterator[RunRecord]:
             if not is_ours:
                 return
             if not dispatch.is_busy(project):
+                follow_commits(project)
                 dispatch.look(project)
             while entry := _take(project, queue, seen):
                 record = carry_out(entry, project, doing or Doing(waits=False))

@@ -71,6 +71,7 @@ def test_commits_and_amended_ones(root: Path, cli: Cli) -> None:
     assert cli(root, "queue", "list", "--json").json == []
 
 
+@pytest.mark.slow
 def test_a_commit_of_one_path_sees_the_work_tree(root: Path, cli: Cli) -> None:
     write_files(root, {ONE: BEGUN, "README": "x"})
     git(root, "add", "README")
@@ -80,6 +81,7 @@ def test_a_commit_of_one_path_sees_the_work_tree(root: Path, cli: Cli) -> None:
     assert runs(root, cli) == ["1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -98,6 +100,7 @@ def test_what_others_bring(arguments: list[str], root: Path, cli: Cli) -> None:
     assert runs(root, cli) == ["1"]
 
 
+@pytest.mark.slow
 def test_a_rebase_looks_once_at_its_end_and_a_checkout_starts_nothing(root: Path, cli: Cli) -> None:
     prepare(root, {ONE: BEGUN})
     git(root, "switch", "-qc", "ours")
@@ -122,6 +125,7 @@ def test_files_that_are_checked_out_are_edits(root: Path, cli: Cli) -> None:
     assert runs(root, cli) == ["1"]
 
 
+@pytest.mark.slow
 def test_revert_and_what_no_hook_tells_of(root: Path, cli: Cli) -> None:
     commit(root, {ONE: BEGUN})
     commit(root, {ONE: TASK})
@@ -135,6 +139,7 @@ def test_revert_and_what_no_hook_tells_of(root: Path, cli: Cli) -> None:
     assert runs(root, cli) == ["1", "1", "2"]
 
 
+@pytest.mark.slow
 def test_patches(root: Path, cli: Cli) -> None:
     prepare(root, {ONE: BEGUN})
     git(root, *UNHOOKED, "switch", "-q", "theirs")
@@ -145,6 +150,7 @@ def test_patches(root: Path, cli: Cli) -> None:
     assert runs(root, cli) == ["1", "2"]
 
 
+@pytest.mark.slow
 def test_a_merge_that_stopped_starts_nothing_before_it_is_committed(root: Path, cli: Cli) -> None:
     prepare(root, {ONE: BEGUN, TWO: TASK.replace("low", "high")})
     commit(root, {TWO: TASK.replace("low", "critical")})
@@ -157,6 +163,7 @@ def test_a_merge_that_stopped_starts_nothing_before_it_is_committed(root: Path, 
     assert sorted(runs(root, cli)) == ["1", "2"]
 
 
+@pytest.mark.slow
 def test_a_detached_head_a_subfolder_and_a_repository_that_is_named(root: Path, cli: Cli) -> None:
     git(root, "checkout", "-q", "--detach")
     write_files(root, {ONE: BEGUN})
@@ -167,6 +174,7 @@ def test_a_detached_head_a_subfolder_and_a_repository_that_is_named(root: Path, 
     assert runs(root, cli) == ["1", "2"]
 
 
+@pytest.mark.slow
 def test_a_hook_that_commits_ends(root: Path, cli: Cli) -> None:
     """What it commits is a change like any other; that starts its own run, and no loop."""
     write_hook(
@@ -194,6 +202,7 @@ def test_commands_that_commit_are_looked_at(root: Path, cli: Cli) -> None:
     assert runs(root, cli) == ["1"]
 
 
+@pytest.mark.slow
 def test_many_are_queued_and_a_runner_that_stays_behind_does_them(root: Path, cli: Cli) -> None:
     many = {f"tasks/web/web-00001{n}.yaml": BEGUN for n in range(8)}
     done = commit(root, many)
@@ -206,8 +215,21 @@ def test_many_are_queued_and_a_runner_that_stays_behind_does_them(root: Path, cl
     assert {record["status"] for record in cli(root, "runs", "list", "--json").json} == {"awaiting_approval"}
 
 
+@pytest.mark.slow
 def test_in_the_foreground(root: Path, cli: Cli) -> None:
     write_files(root, {f"tasks/web/web-00001{n}.yaml": BEGUN for n in range(6)})
     done = cli(root, "hooks", "run", "--foreground", "post-commit")
     assert len(runs(root, cli)) == 6
     assert "web-000015/w: awaiting_approval" in done.err
+
+
+def test_what_a_commit_says_of_a_task_starts_what_follows_from_it(root: Path, cli: Cli) -> None:
+    write_files(root, {"README": "x"})
+    git(root, "add", "--all")
+    done = call(root, "commit", "-qm", "Done\n\nStarts: web-000002")
+    assert [line[:42] for line in told(done)] == [
+        "web-000002: status planned -> in_progress,",
+        "waiting for an approval: web-000002/w, see",
+    ]
+    assert runs(root, cli) == ["2"]
+    assert "status: in_progress" in (root / TWO).read_text()

@@ -148,8 +148,8 @@ class ReadSummary(NamedTuple):
 class TemplateSummary(NamedTuple):
     """A workflow template: `name` is what bindings call it; `parameters` are the specs of its file, by name.
 
-    `outputs` are the kinds of what it gives. `calls` are the steps that call others, and `texts` those that read what
-    such steps give.
+    `outputs` are the kinds of what it gives. `coded` are the parameters that it runs as code. `calls` are the steps
+    that call others, and `texts` those that read what such steps give.
     """
 
     name: str
@@ -163,6 +163,7 @@ class TemplateSummary(NamedTuple):
     secrets: tuple[str, ...] = ()
     outputs: Mapping[str, str] = {}
     steps: tuple[str, ...] = ()
+    coded: tuple[str, ...] = ()
     calls: tuple[CallSummary, ...] = ()
     texts: tuple[TextSummary, ...] = ()
     reads: tuple[ReadSummary, ...] = ()

@@ -143,9 +143,19 @@ def _check_bound(index: Index, bound: _Bound, broken: set[str]) -> Iterator[Find
             hint = did_you_mean(name, template.parameters) or f"it has: {', '.join(template.parameters) or 'none'}"
             message = f"template {template.name} has no parameter {name!r}"
             yield Finding(loc, "DT208", message, hint, on_key=True)
-        elif not (bound.is_rendered and _has_expression(value)):
+        elif bound.is_rendered and _has_expression(value):
+            yield from _check_rendered(index, template, name, loc)
+        else:
             yield from check_value(template.parameters[name], value, loc, name)
     yield from _check_required(bound, template)
+
+
+def _check_rendered(index: Index, template: TemplateSummary, name: str, loc: Loc) -> Iterator[Finding]:
+    from dagtasks.planning.triggers import find_coded  # the language of expressions
+
+    if name in find_coded(template, index.templates):
+        message = f"template {template.name} runs `{name}` as code, and this makes it of what stands in tasks"
+        yield Finding(loc, "DT309", message, "give it to a parameter that is data, or write the code itself here")
 
 
 def _has_expression(value: JSON) -> bool:

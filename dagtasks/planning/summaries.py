@@ -11,6 +11,7 @@ from dagtasks.errors import Loc
 from dagtasks.language.checking import Names, check_scalar
 from dagtasks.language.expressions import parse_scalar
 from dagtasks.language.kinds import ANY, Kind, kind_of
+from dagtasks.language.shell import bind, is_raw
 from dagtasks.language.syntax import Coalesce, Expr, ExpressionError, Name, Path, children, references
 from dagtasks.model.parameter import has_expression
 from dagtasks.model.summary import CallSummary, ReadSummary, TemplateSummary, TextSummary
@@ -43,6 +44,7 @@ def summarise(path: str, template: Template, data: Data) -> TemplateSummary:
             for name, output in template.outputs.items()
         },
         steps=tuple(step.name for step in template.all_steps),
+        coded=tuple(sorted(_coded_in(spots, scopes.of_all_steps))),
         calls=tuple(_calls_of(template, scopes)),
         texts=tuple(_texts_of_children(template, spots)),
         reads=tuple(_reads_of(template, spots)),
@@ -70,6 +72,29 @@ def _spots_of(template: Template, data: Data) -> Iterator[Spot]:
         yield from (spot for spot in spots_of(data[str(part)][place], (part, place)) if spot.role != "fixed")
     for part in ("outputs", "updates"):
         yield from (Spot(loc, text, "text") for loc, text in texts_of(data.get(part) or {}, (part,)))
+
+
+def _coded_in(spots: list[Spot], names: Names) -> set[str]:
+    """The parameters that the template runs as code: as a command, a part of a program's text, or an image."""
+    exprs = [expr for spot in spots if spot.role == "shell" for expr in _code_in(spot, names)]
+    images = (spot for spot in spots if spot.loc[2:] == ("container", "image"))
+    exprs += [expr for spot in images for expr in _expressions_of(spot)]
+    return {name for expr in exprs for name in read_parameters(expr)}
+
+
+def _code_in(spot: Spot, names: Names) -> Iterator[Expr]:
+    """The expressions of a command that stand for code. Where a program may read one so, all of them are meant."""
+    with suppress(ExpressionError):
+        scalar = parse_scalar(spot.text)
+        findings = bind(scalar, names, shell=spot.shell).findings
+        places = {finding.offset for finding in findings if finding.code in ("DT308", "DT309")}
+        found = [hole for hole in scalar.holes if hole.start in places]
+        yield from (hole.expr for hole in (found if all(map(is_raw, found)) else scalar.holes))
+
+
+def read_parameters(expr: Expr) -> Iterator[str]:
+    """The names of the parameters that the expression reads."""
+    return (path[1] for path, _ in references(expr) if path[0] == "params" and len(path) > 1)
 
 
 # -- calls ----------------------------------------------------------------------------------------------------------

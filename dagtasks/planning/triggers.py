@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from dagtasks.errors import Finding, Loc
@@ -15,11 +16,13 @@ from dagtasks.language.kinds import ANY, STRING, Kind, object_of
 from dagtasks.language.syntax import ExpressionError
 from dagtasks.model.event import Event
 from dagtasks.model.parameter import ROOTS
-from dagtasks.model.summary import ProjectSummary, TaskSummary, TriggerSummary
+from dagtasks.model.summary import CallSummary, ProjectSummary, TaskSummary, TemplateSummary, TriggerSummary
 from dagtasks.model.values import JSON, Status
 from dagtasks.planning.index import Index
 from dagtasks.planning.names import PROJECT_KIND, TASK_KIND
+from dagtasks.planning.references import ReferenceFault, find_called
 from dagtasks.planning.steps import texts_of
+from dagtasks.planning.summaries import read_parameters
 
 _TASK_FIELDS: Mapping[str, Kind] = TASK_KIND.fields or {}
 _TASK = object_of({name: kind for name, kind in _TASK_FIELDS.items() if name != "description"})
@@ -31,8 +34,8 @@ _KINDS = {"event": _EVENT, "task": _TASK, "project": PROJECT_KIND}
 class Start(NamedTuple):
     """Something that an event starts: a workflow of a task, or a template with these parameters.
 
-    `key` says what it is, the same whenever it is worked out. `written` are the parameters as the file has them.
-    `fault` is why it cannot be started ("": it can).
+    `key` says what it is, the same whenever it is worked out. `file` is where a trigger stands, and `written` are the
+    parameters as that file has them. `fault` is why it cannot be started ("": it can).
     """
 
     key: str
@@ -42,6 +45,7 @@ class Start(NamedTuple):
     workflow: str | None = None
     parameters: Mapping[str, JSON] = {}
     written: Mapping[str, JSON] = {}
+    file: str | None = None
     fault: str = ""
 
 
@@ -98,12 +102,12 @@ def _start_templates(event: Event, before: Index, after: Index) -> Iterator[Star
             scope = _scope(event, task, owner)
             # What is gone cannot be run on.
             subject = task.id if task and task.id in after.tasks else None
-            yield from _start_template(event, trigger, subject, scope)
+            start = Start("", event, trigger.template, subject, written=trigger.parameters, file=owner and owner.path)
+            yield from _start_template(start, trigger, scope)
 
 
-def _start_template(event: Event, trigger: TriggerSummary, task: str | None, scope: dict[str, Any]) -> Iterator[Start]:
-    key = f"{event.type} {event.subject} {json.dumps(trigger, sort_keys=True)}"
-    start = Start(key, event, trigger.template, task, written=trigger.parameters)
+def _start_template(start: Start, trigger: TriggerSummary, scope: dict[str, Any]) -> Iterator[Start]:
+    start = start._replace(key=f"{trigger.on} {start.event.subject} {json.dumps(trigger, sort_keys=True)}")
     try:
         if trigger.condition and not evaluate_condition(parse_condition(trigger.condition), scope):
             return
@@ -148,6 +152,30 @@ def check_trigger(trigger: TriggerSummary, loc: Loc) -> Iterator[Finding]:
         yield from _check(trigger.condition, names, (*loc, "if"), is_condition=True)
     for place, text in texts_of(trigger.parameters, (*loc, "parameters")):
         yield from _check(text, names, place, is_condition=False)
+
+
+def find_coded(row: TemplateSummary, templates: Mapping[str, TemplateSummary], above: Sequence[str] = ()) -> set[str]:
+    """The parameters of the template that are run as code, by itself or by what it calls. `above` are its callers."""
+    found = set(row.coded)
+    for call in row.calls:
+        called = _find_called(call, templates)
+        if called and called.name not in (*above, row.name):
+            coded = find_coded(called, templates, (*above, row.name))
+            given = [call.given[name] for name in coded if name in call.given]
+            found |= {name for _, text in texts_of(given, ()) for name in _parameters_in(text)}
+    return found
+
+
+def _find_called(call: CallSummary, templates: Mapping[str, TemplateSummary]) -> TemplateSummary | None:
+    with suppress(ReferenceFault):
+        return find_called(call.template, templates)
+    return None
+
+
+def _parameters_in(text: str) -> Iterator[str]:
+    with suppress(ExpressionError):
+        for hole in parse_scalar(text).holes:
+            yield from read_parameters(hole.expr)
 
 
 def _check(text: str, names: Names, loc: Loc, *, is_condition: bool) -> Iterator[Finding]:

@@ -206,6 +206,7 @@ def _make_entry(project: Project, mark: Mark, start: Start) -> Entry:
         "template": start.template,
         "parameters": {**start.parameters},
         "written": {**start.written},
+        "file": start.file,
         "fault": start.fault,
     }
     name = sha256(f"{mark.id} {start.key}".encode("utf-8", "surrogateescape")).hexdigest()[:12]

@@ -7,7 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dagtasks.errors import Conflict, DagtasksError, InvalidInput, NotFound, ProjectNotFound
+from dagtasks.errors import (
+    Conflict,
+    DagtasksError,
+    InvalidInput,
+    InvalidProject,
+    NotFound,
+    ProjectNotFound,
+    has_errors,
+)
 from dagtasks.model.run import Failure, RunFinished, RunRecord
 from dagtasks.model.values import JSON, RunState
 from dagtasks.planning.plan import Plan
@@ -127,9 +135,17 @@ def _plan(entry: Entry, project: Project) -> Plan:
         raise ProjectNotFound(f"the work tree {entry.root} is gone")
     chosen = Selection(work["task"], work["workflow"], trigger=work["event"])
     if work["workflow"] is None:
+        _refuse_wrong(project, work["file"])
         given = {"values": work["parameters"], "written": work["written"]}
         chosen = replace(chosen, template=work["template"], ignore_dependencies=True, **given)
     return make_plan(project, chosen)
+
+
+def _refuse_wrong(project: Project, file: str) -> None:
+    """Raise `InvalidProject` where the file of the trigger has errors: what it starts could be something else."""
+    errors = [problem for problem in project.load().problems if problem.path == file and has_errors([problem])]
+    if errors:
+        raise InvalidProject(f"{errors[0]}; a file with errors starts nothing", problems=errors)
 
 
 def _run(project: Project, entry: Entry, plan: Plan, doing: Doing) -> RunRecord:

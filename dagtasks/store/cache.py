@@ -22,7 +22,7 @@ from dagtasks.store.files import sweep_temps
 from dagtasks.store.git import Git
 from dagtasks.store.records import Details, Record
 
-SCHEMA = 7
+SCHEMA = 8
 """Counted up whenever rows, problems or files of the cache change their form."""
 
 _VERSION = crc32(f"{SCHEMA} {__version__} {sys.implementation.cache_tag}".encode())

@@ -140,6 +140,19 @@ def test_a_trigger_of_a_project(root: Path, cli: Cli) -> None:
     assert log(root) == ["web-000001 task.completed Changed of web"]
 
 
+def test_a_project_with_errors_starts_no_template(root: Path, cli: Cli) -> None:
+    approve(root, cli)
+    owner = "name: Web\n\ntriggers:\n  - {on: task.updated, template: t, parameters: {who: '${task.nme}'}}\n"
+    owner += "  - {on: task.updated, template: t}\n"
+    write_files(root, {"tasks/web/project.yaml": owner})
+    dispatch.look(Project(root))
+    write_files(root, {ONE: TASK.replace("name: A", "name: B")})
+    found = cli(root, "queue", "work", "--json").json
+    assert [record["status"] for record in found] == ["errored", "errored"]
+    assert "a file with errors starts nothing" in found[1]["error"]["message"]
+    assert log(root) == []
+
+
 def test_what_cannot_be_run_has_a_record_that_says_why(root: Path, cli: Cli) -> None:
     approve(root, cli)
     waits = BEGUN.replace("depends_on:\n", "depends_on:\n  - web-000002\n")

@@ -40,8 +40,7 @@ from dagtasks.board.pages.feed import feed_page
 from dagtasks.board.pages.home import home_page, missing_page
 from dagtasks.board.pages.press import BoardPage, Facts, Press, make_templates
 from dagtasks.board.reuse import Reuse, digest, digest_of_code
-from dagtasks.board.scripts import FOLDER as ASSETS
-from dagtasks.board.scripts import ON_BOARD, SCRIPT, STYLE, asset_uri
+from dagtasks.board.scripts import ON_BOARD, SCRIPT, STYLE, asset_uri, read_asset
 from dagtasks.board.shell import Shell
 from dagtasks.board.site import board_site
 from dagtasks.board.source import load_board
@@ -164,9 +163,9 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
                 raise PluginError(f"{taken[page.uri]} would become {page.uri}, a page of the board: rename the file")
             files.append(_static_file(config, page.uri))
         for name in (STYLE, SCRIPT, *ON_BOARD):
-            files.append(_static_file(config, asset_uri(name), ASSETS / name))
+            files.append(_text_file(config, asset_uri(name), read_asset(name)))
         tasks = self._press.overview.task_index
-        files.append(File.generated(config, tasks.uri, content=tasks.text, inclusion=InclusionLevel.NOT_IN_NAV))
+        files.append(_text_file(config, tasks.uri, tasks.text))
         if uris.HOME not in taken:
             content = f"---\ntemplate: {HOME_TEMPLATE}\n---\n"
             files.append(File.generated(config, "index.md", content=content))
@@ -336,10 +335,15 @@ def _notes_name(site: Path) -> str:
     return f"board-{digest(str(site)).hex()}"
 
 
-def _static_file(config: MkDocsConfig, uri: str, source: Path | None = None) -> File:
-    """A file that MkDocs copies as it is; without a source it lies in its place already when MkDocs gets there."""
-    path = str(source or Path(config.site_dir, uri))
+def _static_file(config: MkDocsConfig, uri: str) -> File:
+    """A file that lies in its place already when MkDocs gets there."""
+    path = str(Path(config.site_dir, uri))
     return File.generated(config, uri, abs_src_path=path, inclusion=InclusionLevel.NOT_IN_NAV)
+
+
+def _text_file(config: MkDocsConfig, uri: str, text: str) -> File:
+    """A file that MkDocs writes as it is."""
+    return File.generated(config, uri, content=text, inclusion=InclusionLevel.NOT_IN_NAV)
 
 
 def _shell_page(config: MkDocsConfig, uri: str) -> Page:

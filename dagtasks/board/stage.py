@@ -18,7 +18,7 @@ from dagtasks.board.pages.feed import feed_page
 from dagtasks.board.pages.home import home_page, missing_page
 from dagtasks.board.pages.press import Press
 from dagtasks.board.reuse import digest
-from dagtasks.board.scripts import FOLDER, ON_BOARD, SCRIPT, STYLE, asset_uri
+from dagtasks.board.scripts import ON_BOARD, SCRIPT, STYLE, asset_uri, read_asset
 from dagtasks.board.shell import Shell
 from dagtasks.board.site import board_site
 
@@ -71,7 +71,7 @@ def stage_board(view: Overview) -> Iterator[Staged]:
     yield Staged(feed.uri, press.render(feed, feed.facts()).text.encode())
     yield style
     yield Staged(view.task_index.uri, view.task_index.text.encode())
-    yield from (Staged(asset_uri(name), (FOLDER / name).read_bytes()) for name in (SCRIPT, *ON_BOARD))
+    yield from (Staged(asset_uri(name), read_asset(name).encode()) for name in (SCRIPT, *ON_BOARD))
 
 
 def _make_frame(root: str, style: Staged) -> Shell:
@@ -80,7 +80,7 @@ def _make_frame(root: str, style: Staged) -> Shell:
 
 def _make_style() -> Staged:
     """The board's style with what the theme would add; who likes it dark gets the colours of the dark theme."""
-    text = (FOLDER / STYLE).read_text("utf-8")
+    text = read_asset(STYLE)
     dark = "".join(match[1] for match in _DARK.finditer(text))
     whole = f"{text}{_OWN_STYLE}@media (prefers-color-scheme: dark) {{ :root {{{dark}}} }}\n"
     return Staged(f"assets/dagtasks/board.{digest(whole).hex()[:8]}.css", whole.encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dagtasks.errors import Finding, InvalidInput, Severity
@@ -80,8 +80,10 @@ def make_plan(planned: PlannedTemplate, given: Mapping[str, JSON], around: Surro
     parameters = _parameters(planned, template, given, around.scope)
     scope: dict[str, JSON] = {**around.scope, "params": dict(parameters)}
     called = find_called_templates(planned, around.find_template)
+    # Read once: what is approved has to be what is executed, also when a file changes meanwhile.
+    files = {path: around.read_file(path) for path in find_scripts([planned, *called.values()])}
     sensitive = tuple(name for name, spec in template.parameters.items() if spec.sensitive)
-    lowering = _Lowering(template, scope, around, called)
+    lowering = _Lowering(template, scope, replace(around, read_file=files.__getitem__), called)
     condition, outputs = lowering.around_steps()
     return Plan(
         template=planned,
@@ -91,7 +93,7 @@ def make_plan(planned: PlannedTemplate, given: Mapping[str, JSON], around: Surro
         scope=scope,
         outputs=outputs,
         templates=called,
-        files={path: around.read_file(path) for path in find_scripts([planned, *called.values()])},
+        files=files,
         task=around.task,
         workflow=around.workflow,
         timeout=parse_duration(template.timeout) if template.timeout else None,

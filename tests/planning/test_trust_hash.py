@@ -147,3 +147,12 @@ def test_a_difference_shows_the_lines_that_changed() -> None:
     ]
     assert find_difference(before, before) == []
     assert "-null" in find_difference(Covered("t", parameters={"a": "null"}), Covered("t"))
+
+
+def test_what_is_covered_is_what_is_executed_also_when_a_script_changes_meanwhile() -> None:
+    texts = iter(f"echo {number}\n" for number in range(10))
+    made = make_plan(
+        planned(OUTER), BOUND, Surroundings({"task": {"name": "a"}}, lambda name: planned(INNER), lambda _: next(texts))
+    )
+    [script] = [step.inputs["files"] for step in made.steps if step.kind == "script"]
+    assert script == {"/dagtasks/script": cover_plan(made).files["scripts/build.sh"]}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from dagtasks.errors import DagtasksError, NotFound
 from dagtasks.model.names import choose_from
-from dagtasks.model.summary import BindingSummary, TaskSummary, TemplateSummary
+from dagtasks.model.summary import TemplateSummary
 from dagtasks.planning.index import Index
 from dagtasks.planning.plan import PlannedTemplate
 from dagtasks.planning.planner import HIDDEN, find_called_templates, find_scripts, steps_of
@@ -27,7 +27,9 @@ from dagtasks.store.project import Project
 
 
 class Candidate(NamedTuple):
-    """Something that can be approved: a workflow of a task (`TASK/WORKFLOW`), or a template without parameters."""
+    """Something that can be approved: a workflow of a task (`TASK/WORKFLOW`), a trigger of a project (`KEY on EVENT`),
+    or a template without parameters.
+    """
 
     name: str
     template: PlannedTemplate
@@ -56,9 +58,6 @@ class _Maker:
         scripts = find_scripts([planned, *called.values()])
         return planned, called, {path: read_script(self._project, path) for path in scripts}
 
-    def of_binding(self, task: TaskSummary, binding: BindingSummary) -> Candidate:
-        return self.make(_name(task, binding), binding.template, binding.parameters)
-
     def of_template(self, row: TemplateSummary) -> Iterator[Candidate]:
         """The template by itself, and each workflow of a task and each trigger of a project that binds it."""
         yield self.make(row.name, row.name, {})
@@ -78,14 +77,10 @@ class _Bound(NamedTuple):
 def _list_bound(index: Index) -> Iterator[_Bound]:
     """Workflows of tasks, and triggers of projects."""
     for task in index.tasks.values():
-        yield from (_Bound(_name(task, each), each.template, each.parameters) for each in task.workflows)
+        yield from (_Bound(f"{task.id}/{each.name}", each.template, each.parameters) for each in task.workflows)
     for project in index.projects.values():
         for trigger in project.triggers:
             yield _Bound(f"{project.key} on {trigger.on}", trigger.template, trigger.parameters)
-
-
-def _name(task: TaskSummary, binding: BindingSummary) -> str:
-    return f"{task.id}/{binding.name}"
 
 
 def _find_row(index: Index, template: str) -> TemplateSummary | None:
@@ -95,18 +90,25 @@ def _find_row(index: Index, template: str) -> TemplateSummary | None:
 
 
 def find_candidates(project: Project, text: str) -> list[Candidate]:
-    """What `TASK/WORKFLOW` names, or a template: that by itself, and every workflow that binds it.
+    """What `TASK/WORKFLOW` names, or a trigger; or a template: that by itself, and all that binds it.
 
     Raises `NotFound`, `InvalidProject`.
     """
     index = project.load()
     maker = _Maker(project, index)
+    name = _whole_name(index, text)
+    bound = [maker.make(*each) for each in _list_bound(index) if each.name == name]
+    return bound or [*maker.of_template(find_template(index, text))]
+
+
+def _whole_name(index: Index, text: str) -> str:
+    """`TASK/WORKFLOW` with the whole id. Raises `NotFound` when there is no such task or workflow."""
     name, slash, workflow = text.partition("/")
     if not slash or name == TEMPLATES:
-        return [*maker.of_template(find_template(index, text))]
+        return text
     task = find_task(index, name)
     refuse_unknown(task, workflow)
-    return [maker.of_binding(task, binding) for binding in task.workflows if binding.name == workflow]
+    return f"{task.id}/{workflow}"
 
 
 # -- looking --------------------------------------------------------------------------------------------------------

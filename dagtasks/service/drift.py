@@ -10,8 +10,6 @@ from dagtasks.errors import DagtasksError, LockTimeout
 from dagtasks.model.summary import TaskSummary
 from dagtasks.model.values import Status
 from dagtasks.planning.drift import Stale, Wish, find_stale, find_wishes
-from dagtasks.service import tasks
-from dagtasks.service.saving import WriteSettings
 from dagtasks.service.views import Listing
 from dagtasks.store.files import WriteError
 from dagtasks.store.origin import find_default_branch
@@ -49,7 +47,8 @@ def follow_commits(project: Project) -> list[str]:
     head, mark = git.head(), read_mark(git)
     if head.commit is None or (mark and mark.commit == head.commit) or head.branch != find_default_branch(git):
         return []
-    applied = apply_trailers(project, mark.commit, head.commit, mark.given) if mark else Applied([], {})
+    is_known = mark and git.find_commit(mark.commit)
+    applied = apply_trailers(project, mark.commit, head.commit, mark.given) if mark and is_known else Applied([], {})
     write_mark(git, TrailerMark(head.commit, applied.given))
     return applied.lines
 
@@ -84,6 +83,9 @@ def apply_trailers(project: Project, since: str, until: str, given: Mapping[str,
 
 def _grant(project: Project, task: TaskSummary | None, wish: Wish, given: dict[str, str]) -> str:
     """Do what the commit says, and tell it; or why not."""
+    from dagtasks.service import tasks  # every commit looks for trailers, and nearly none has any
+    from dagtasks.service.saving import WriteSettings
+
     by = f"commit {wish.commit[:10]}"
     try:
         if reason := _why_not(project, task, wish, given):

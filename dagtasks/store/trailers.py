@@ -57,11 +57,10 @@ class TrailerMark(NamedTuple):
 
 
 def read_mark(git: Git) -> TrailerMark | None:
-    """The mark; None when nobody has looked yet, or what is kept cannot be read or names no commit of here."""
+    """The mark; None when nobody has looked yet, or what is kept cannot be read."""
     with suppress(OSError, ValueError, TypeError, LookupError, AttributeError):
         data = json.loads((git.state_dir / "trailers.json").read_bytes())
-        mark = TrailerMark(str(data["commit"]), {str(name): str(value) for name, value in data["given"].items()})
-        return mark if git.find_commit(mark.commit) else None
+        return TrailerMark(str(data["commit"]), {str(name): str(value) for name, value in data["given"].items()})
     return None
 
 

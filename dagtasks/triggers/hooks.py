@@ -156,14 +156,19 @@ _HOOKS_BELOW_RUNS = {"post-commit": _pass_over}
 
 
 def _follow(call: Call) -> list[str]:
-    """Do first what commits say of tasks (`Completes: ID`): that, too, is then looked at."""
+    """Look, and do what commits say of tasks (`Completes: ID`).
+
+    What a commit changes and what it says are two changes: the second is looked at after the first.
+    """
     from dagtasks.service.drift import follow_commits
 
+    queued, lines = _look(call), []
     # Our own commands say nothing of the kind, and are not done yet.
     if not os.environ.get(LOCK_HELD):
         with suppress(LockTimeout, WriteError):
-            return [*(f"dagtasks: {line}" for line in follow_commits(call.project)), *_look(call)]
-    return _look(call)
+            lines = [f"dagtasks: {line}" for line in follow_commits(call.project)]
+    more = [f"dagtasks: and {len(lines) - SHOWN} more tasks"] if len(lines) > SHOWN else []
+    return [*queued, *lines[:SHOWN], *more, *(_look(call) if lines else ())]
 
 
 def _look(call: Call) -> list[str]:

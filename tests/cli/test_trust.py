@@ -145,6 +145,18 @@ def test_what_a_trigger_writes_is_covered_and_not_what_became_of_it(root: Path, 
     hello = {"task_name": "build", "task_command": "echo hello"}
     assert refusal(root, template="basic_task", values=hello) == ""
 
+    trigger = "  - on: task.completed\n    template: basic_task\n    parameters:\n      task_name: ${task.name}\n"
+    write_files(root, {"tasks/web/project.yaml": f"name: Web\n\ntriggers:\n{trigger}      task_command: echo bye\n"})
+    written = {"task_name": "${task.name}", "task_command": "echo bye"}
+    for name in ("Build", "Ship"):
+        values = {"task_name": name, "task_command": "echo bye"}
+        assert refusal(root, task="web-000001", template="basic_task", values=values, written=written)
+    assert cli(root, "trust", "approve", "web on task.completed", "--yes").code == 0
+    for name in ("Build", "Ship"):
+        values = {"task_name": name, "task_command": "echo bye"}
+        assert refusal(root, task="web-000001", template="basic_task", values=values, written=written) == ""
+    assert states(cli, root)["web on task.completed"] == "approved"
+
 
 def test_a_run_that_awaits_its_approval_is_not_begun_without(root: Path, cli: Cli) -> None:
     left = run_unasked(root, task="web-000001")
@@ -175,6 +187,14 @@ def test_a_record_of_another_clone_brings_no_approval(root: Path, cli: Cli, tmp_
     refused = cli(clone, "runs", "retry", run.id, "--all")
     assert (refused.code, "it comes with a record of another clone" in refused.err) == (6, True)
     assert cli(clone, "runs", "retry", run.id, "--all", "--yes").code == 0
+
+    # A person is asked each time, whatever was seen here.
+    asked: list[Plan] = []
+    project = Project(clone)
+    plan = make_plan(project, Selection(template="inner"))
+    for is_foreign in (True, False, False, True):
+        get_consent(project, plan, Asking(ask=asked.append, is_foreign=is_foreign))
+    assert len(asked) == 3
 
 
 # -- by hand --------------------------------------------------------------------------------------------------------
@@ -325,6 +345,26 @@ def test_sensitive_parameters_are_shown_nowhere(root: Path, cli: Cli) -> None:
         done = cli(root, "trust", *arguments)
         assert done.code == 0
         assert "four-five-six" not in done.out + done.err
+
+
+def test_one_approval_is_for_all_that_have_the_content(root: Path, cli: Cli) -> None:
+    write_files(root, {"tasks/web/web-000002.yaml": TASK.format(command="echo hello")})
+    for name in ("web-000001/check", "web-000002/check"):
+        cli(root, "trust", "approve", name, "--yes")
+    assert len([*(folder_of(root) / "approved").iterdir()]) == 1
+    for name in ("web-000001", "web-000002"):
+        write_files(root, {f"tasks/web/{name}.yaml": TASK.format(command="echo other")})
+    assert set(states(cli, root).values()) == {"changed", "unused"}
+
+
+def test_what_was_seen_is_revoked_too(root: Path, cli: Cli) -> None:
+    asked: list[Plan] = []
+    project = Project(root)
+    for _ in range(2):
+        get_consent(project, make_plan(project, Selection("web-000001")), Asking(ask=asked.append))
+        get_consent(project, make_plan(project, Selection("web-000001")), Asking(ask=asked.append))
+        assert cli(root, "trust", "revoke", "web-000001/check").out == "revoked: what was seen of it\n"
+    assert len(asked) == 2
 
 
 def test_revoking(root: Path, cli: Cli) -> None:

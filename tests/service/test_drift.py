@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,6 +131,19 @@ def test_what_was_set_beside_it_before_the_merge_is_not_later(root: Path) -> Non
     assert status(root) == "completed"
 
 
+def test_the_newest_commit_counts(root: Path) -> None:
+    commit(root, f"One\n\nCompletes: {A}")
+    commit(root, f"Two\n\nBlocks: {A}")
+    assert (len(follow(root)), status(root)) == (1, "blocked")
+
+
+def test_only_so_many_tasks_are_changed_at_a_time(root: Path) -> None:
+    commit(root, f"One\n\nCompletes: {A} " + " ".join(f"web-zz{number:04}" for number in range(drift.MOST)))
+    lines = follow(root)
+    assert (len(lines), status(root)) == (drift.MOST + 1, "planned")
+    assert lines[-1] == "1 more tasks are named in trailers, and were left as they are"
+
+
 def test_it_is_committed_where_that_is_the_setting(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGTASKS_COMMIT", "true")
     commit(root, f"End\n\nStarts: {A}\nCompletes: {B}")
@@ -182,6 +196,30 @@ def test_the_branch_that_counts(root: Path, tmp_path: Path) -> None:
     assert len(follow(clone)) == 1
 
 
+@pytest.mark.slow
+def test_hooks_do_it(root: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    (Project(root).get_git().state_dir / "trailers.json").unlink()
+    assert cli(root, "hooks", "install").code == 0
+    done = subprocess.run(
+        ["git", "-C", str(root), "commit", "-q", "--allow-empty", "-m", f"Write it\n\nCompletes: {A}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"dagtasks: {A}: status planned -> completed, as commit" in done.stderr
+    assert status(root) == "completed"
+    # While a command of ours commits, it alone writes.
+    monkeypatch.setenv("DAGTASKS_COMMIT", "true")
+    git(root, "commit", "--quiet", "--allow-empty", "--no-verify", "--message", f"More\n\nStarts: {B}")
+    assert git(root, "log", "-1", "--format=%s") == f"{B}: status planned -> in_progress"
+    git(root, "checkout", "--quiet", "-b", "topic")
+    commit(root, f"Topic\n\nCompletes: {B}")
+    assert status(root, B) == "in_progress"
+    git(root, "checkout", "--quiet", "main")
+    git(root, "merge", "--quiet", "--no-ff", "--no-edit", "topic")
+    assert status(root, B) == "completed"
+
+
 # -- doubtful tasks -------------------------------------------------------------------------------------------------
 
 
@@ -212,6 +250,8 @@ def test_tasks_that_nobody_works_on(root: Path, cli: Cli, monkeypatch: pytest.Mo
     assert [name for name, *_ in stale(cli, root, "--days", "0")] == ["web-000003", A, B]
     give(root, "blocked", "web-000003")
     assert stale(cli, root) == [(A, "idle", 20)]
+    write_files(root, {f"tasks/web/{B}.yaml": "name: B\n\nstatus: in_progress\n\ndescription: more\n"})
+    assert stale(cli, root, "--days", "1") == [(A, "idle", 20)]
     assert "in progress, and no commit for 20 days" in cli(root, "task", "stale").out
 
 

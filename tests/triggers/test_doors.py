@@ -233,3 +233,12 @@ def test_what_a_commit_says_of_a_task_starts_what_follows_from_it(root: Path, cl
     ]
     assert runs(root, cli) == ["2"]
     assert "status: in_progress" in (root / TWO).read_text()
+
+
+def test_what_a_commit_changes_and_what_it_says_are_two_changes(root: Path, cli: Cli) -> None:
+    write_files(root, {ONE: BEGUN})
+    git(root, "add", "--all")
+    done = call(root, "commit", "-qm", "All of it\n\nCompletes: web-000001")
+    assert [line.partition(":")[0] for line in told(done)] == ["waiting for an approval", "web-000001"]
+    assert runs(root, cli) == ["1"]
+    assert "status: completed" in (root / ONE).read_text()

@@ -42,6 +42,7 @@ COMMANDS = {
     "resolve": ("merging", "resolve", "Merge the task files that Git could not merge."),
     "merge-driver": ("merging", "merge_driver", "Merge one file field by field, as Git calls it."),
     "hooks": ("hooks", "group", "Hooks of Git: install, uninstall, status."),
+    "watch": ("watch", "watch", "Look whenever files change, and have done what that starts."),
     "queue": ("queue", "group", "What changes of files have started: list, work, cancel."),
     "schema": ("check", "schema", "Print the JSON Schema of a kind of file, for editors."),
     "board": ("board", "group", "The static site: init, build, serve."),

@@ -17,15 +17,13 @@ from dagtasks.service.dispatch import is_busy
 from dagtasks.store.files import LOCK_HELD, WriteError
 from dagtasks.store.process import DEPTH
 from dagtasks.store.project import Project, find_project
-from dagtasks.store.queue import Entry, Queue
+from dagtasks.store.queue import Queue
 
 SECONDS = 10
 """A hook that is not ready by then gives up."""
 LOCK_SECONDS = 2.0
 """So long a hook waits for others; then a runner looks for it."""
 SHOWN = 20
-TOLD = 5
-"""Of so many runs it is worked out at once whether they have to wait for an approval."""
 
 
 class Call(NamedTuple):
@@ -179,20 +177,11 @@ def _look(call: Call) -> list[str]:
         # A runner looks, too, and waits longer.
         _start_runner(call.project)
         return []
-    return _tell_queued(call.project, queued) if queued else []
+    if not queued:
+        return []
+    from dagtasks.triggers.runner import describe_queued  # all that runs need, and most changes start nothing
 
-
-def _tell_queued(project: Project, queued: list[Entry]) -> list[str]:
-    from dagtasks.service.queue import name_of  # all that runs need, and most changes start nothing
-    from dagtasks.triggers.runner import settle_waiting
-
-    waiting = settle_waiting(project, queued[:TOLD])
-    count = len(queued) - len(waiting)
-    parts = [f"{count} run{'s' * (count > 1)} queued, see: dagtasks queue list"] if count else []
-    if waiting:
-        names = ", ".join(map(name_of, waiting))
-        parts.append(f"waiting for an approval: {names}, see: dagtasks runs list --status awaiting_approval")
-    return [f"dagtasks: {'; '.join(parts)}"]
+    return [f"dagtasks: {describe_queued(call.project, queued)}"]
 
 
 def _work(project: Project, options: Options) -> list[str]:

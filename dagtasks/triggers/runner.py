@@ -12,13 +12,16 @@ from dagtasks.service import dispatch
 from dagtasks.service.drift import follow_commits
 from dagtasks.service.execution import Doing
 from dagtasks.service.hooks import program
-from dagtasks.service.queue import carry_out, find_waiting, is_done
+from dagtasks.service.queue import carry_out, find_waiting, is_done, name_of
 from dagtasks.store.cursor import CursorFile
 from dagtasks.store.files import LOCK_HELD
 from dagtasks.store.git import clean_environment
 from dagtasks.store.process import DEPTH
 from dagtasks.store.project import Project
 from dagtasks.store.queue import Entry, Queue
+
+TOLD = 5
+"""Of so many runs it is worked out at once whether they have to wait for an approval."""
 
 
 def work(project: Project, doing: Doing | None = None) -> Iterator[RunRecord]:
@@ -59,6 +62,17 @@ def settle_waiting(project: Project, entries: list[Entry]) -> list[RunRecord]:
     return found
 
 
+def describe_queued(project: Project, queued: list[Entry]) -> str:
+    """What a person is to know about what a look queued, in one line. What has to wait for an approval is settled."""
+    waiting = settle_waiting(project, queued[:TOLD])
+    count = len(queued) - len(waiting)
+    parts = [f"{count} run{'s' * (count > 1)} queued, see: dagtasks queue list"] if count else []
+    if waiting:
+        names = ", ".join(map(name_of, waiting))
+        parts.append(f"waiting for an approval: {names}, see: dagtasks runs list --status awaiting_approval")
+    return "; ".join(parts)
+
+
 def _take(project: Project, queue: Queue, seen: set[str]) -> Entry | None:
     """The next entry, marked as begun. `seen` are those that were taken before."""
     for entry in queue.entries():
@@ -91,6 +105,17 @@ def _put_down(project: Project, queue: Queue, entry: Entry, record: RunRecord) -
     if is_done(record):
         with project.lock("queue work"):
             queue.remove(entry.id)
+
+
+def start_if_idle(project: Project) -> None:
+    """Start a runner when something is in the queue and nobody works on it."""
+    queue = Queue(project.get_git())
+    if not queue.entries():
+        return
+    with queue.hold() as is_ours:
+        pass
+    if is_ours:
+        start(project)
 
 
 def start(project: Project) -> None:

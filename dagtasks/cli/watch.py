@@ -1,0 +1,66 @@
+"""`dagtasks watch`: looking whenever files change."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+import click
+
+from dagtasks.cli.app import App
+from dagtasks.cli.output import note, show_problems
+from dagtasks.cli.wording import describe_events
+from dagtasks.errors import InvalidInput
+from dagtasks.service import boards
+
+if TYPE_CHECKING:
+    from dagtasks.store.project import Project
+    from dagtasks.triggers.watch import Seen, Watcher
+
+
+@click.command()
+@click.option("--serve", metavar="ADDRESS", help="Serve the board at HOST:PORT, too, and rebuild it on changes.")
+@click.pass_obj
+def watch(app: App, /, serve: str | None) -> int:
+    """Show what happens to tasks while their files change, and have done what that starts.
+
+    It ends with ^C; runs that it started go on.
+    """
+    project = app.project()
+    watcher = _make_watcher(project)
+    note(f"watching {project.root}; ^C ends it")
+    if serve is None:
+        watcher.run()
+    else:
+        _serve(project, serve, watcher)
+    return 0
+
+
+def _make_watcher(project: Project) -> Watcher:
+    try:
+        from dagtasks.triggers.watch import Watcher
+    except ModuleNotFoundError as error:
+        raise InvalidInput(
+            "watching needs the extra `watch`", hint="install it: pip install 'dagtasks[watch]'"
+        ) from error
+    return Watcher(project, _tell, note)
+
+
+def _serve(project: Project, address: str, watcher: Watcher) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    watching = threading.Thread(target=watcher.run, daemon=True)
+    watching.start()
+    try:
+        boards.serve(project, address, note)
+    finally:
+        watcher.stop()
+        watching.join()
+
+
+def _tell(seen: Seen) -> None:
+    if seen.events:
+        click.echo(describe_events([event.to_json() for event in seen.events]))
+    show_problems(seen.problems)
+    if seen.queued:
+        note(seen.queued)

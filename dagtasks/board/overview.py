@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -300,7 +300,7 @@ class Overview:
 
     def progress(self, tasks: Sequence[TaskSummary]) -> Progress:
         """How far these tasks are."""
-        counts = {status: sum(task.status is status for task in tasks) for status in COLUMNS}
+        counts = Counter(task.status for task in tasks)
         total = len(tasks) - counts[Status.CANCELLED]
         done = counts[Status.COMPLETED]
         return Progress(

@@ -24,7 +24,8 @@ def load_board(project: Project, *, is_past: bool = False) -> BoardData:
     With `is_past` only the runs are in it that had ended when HEAD was committed.
     """
     index = project.load()
-    commit, as_of = _head(project)
+    commits = _read_commits(project)
+    as_of = _show(commits[0][0]) if commits else None
     histories = project.histories() if project.git else {}
     store = project.runs if project.git else None
     runs = store.newest() if store else []
@@ -36,9 +37,9 @@ def load_board(project: Project, *, is_past: bool = False) -> BoardData:
         run_problems=store.problems if store else (),
         comments=_read_comments(project, index),
         changes={name: _changes(past) for name, past in histories.items()},
-        order=_read_order(project) if commit else {},
+        order={commit: place for place, (_, commit) in enumerate(reversed(commits))},
         is_shallow=any(past.is_cut for past in histories.values()),
-        commit=commit,
+        commit=commits[0][1] if commits else None,
         as_of=as_of,
         forge=find_forge(project),
         is_past=is_past,
@@ -46,10 +47,15 @@ def load_board(project: Project, *, is_past: bool = False) -> BoardData:
     )
 
 
-def _read_order(project: Project) -> dict[str, int]:
-    """The place of each of the latest commits: programs make several in one second."""
-    newest = project.get_git().read("rev-list", f"--max-count={ORDERED}", "HEAD").split()
-    return {commit: place for place, commit in enumerate(reversed(newest))}
+def _read_commits(project: Project) -> list[tuple[str, str]]:
+    """The times (seconds) and ids of HEAD and the latest commits before it; none before the first one."""
+    command = ("rev-list", f"--max-count={ORDERED}", "--timestamp", "HEAD", "--")
+    lines = ((project.git and project.git.find(*command)) or "").splitlines()
+    return [(seconds, commit) for seconds, _, commit in (line.partition(" ") for line in lines)]
+
+
+def _show(seconds: str) -> str:
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _had_ended(run: RunRecord, as_of: str | None) -> bool:
@@ -86,11 +92,3 @@ def _changes(past: History) -> list[Change]:
         for commit, entry in entries
         if commit
     ]
-
-
-def _head(project: Project) -> tuple[str | None, str | None]:
-    commit = project.git.head().commit if project.git else None
-    if project.git is None or commit is None:
-        return None, None
-    seconds = int(project.git.read("show", "--no-patch", "--format=%ct", "--end-of-options", commit))
-    return commit, datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

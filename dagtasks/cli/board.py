@@ -12,7 +12,7 @@ import click
 from dagtasks.cli.app import App, json_option
 from dagtasks.cli.lazy import Group
 from dagtasks.cli.output import note, printable, show
-from dagtasks.service import boards, setup
+from dagtasks.service import boards
 
 if TYPE_CHECKING:
     from dagtasks.board.checking import Checked
@@ -28,6 +28,8 @@ def group() -> None:
 @click.pass_obj
 def init(app: App, /, *, as_json: bool) -> int:
     """Write what the board needs, where missing."""
+    from dagtasks.service import setup
+
     data = [step._asdict() for step in setup.init_board(app.project().root)]
     return show("steps", data, "\n".join(f"{step['path']}: {step['done']}" for step in data), as_json=as_json)
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dagtasks.board.build import build_site, find_site, serve_site, stage_site
-from dagtasks.board.checking import Checked, check_site
 from dagtasks.board.data import Compared
 from dagtasks.errors import InvalidInput, NotFound, Problem
-from dagtasks.service.diff import compare
 from dagtasks.store.project import Project
+
+if TYPE_CHECKING:
+    from dagtasks.board.checking import Checked
 
 
 class Built(NamedTuple):
@@ -57,6 +58,8 @@ class _Told(NamedTuple):
 
 
 def _compare(project: Project, revisions: str) -> _Told:
+    from dagtasks.service.diff import compare  # most builds compare nothing
+
     found = compare(project, revisions)
     return _Told(Compared(revisions, found.before, found.old, found.events), found.after)
 
@@ -81,6 +84,8 @@ def find(project: Project) -> Path:
 
 def check(site: Path) -> Checked:
     """Look at the files of a built site. Raises `NotFound` when there is none."""
+    from dagtasks.board.checking import check_site
+
     sizes = {path.relative_to(site).as_posix(): path.stat().st_size for path in site.rglob("*") if path.is_file()}
     if "index.html" not in sizes:
         raise NotFound(f"there is no built site in {site}", hint="build it: dagtasks board build")

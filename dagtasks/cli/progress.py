@@ -22,6 +22,7 @@ from dagtasks.model.run import (
     StepOutput,
     StepRecord,
     StepStarted,
+    approval_name,
     event_to_json,
 )
 from dagtasks.model.values import RunState, StepState
@@ -186,8 +187,8 @@ def _name(record: RunRecord) -> str:
     """What the run is approved by. The record may be of somebody else, and this is to be copied."""
     import shlex
 
-    is_bound = record.task and record.workflow
-    return shlex.quote(printable(f"{record.task}/{record.workflow}" if is_bound else record.template.get("name")))
+    name = approval_name(record.task, record.workflow, str(record.template.get("name")), record.trigger)
+    return shlex.quote(printable(name))
 
 
 def _count(number: int, what: str) -> str:

@@ -134,6 +134,13 @@ class RunRecord:
         return next((item for item in owner.items if item.name == name), None)
 
 
+def approval_name(task: str | None, workflow: str | None, template: str, trigger: str) -> str:
+    """What a run is approved by: `TASK/WORKFLOW`, `KEY on EVENT` for a trigger of a project, else the template."""
+    if task and workflow:
+        return f"{task}/{workflow}"
+    return f"{task.partition('-')[0]} on {trigger}" if task and "." in trigger else template
+
+
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "str": (str,),
     "int": (int,),

@@ -74,7 +74,9 @@ def apply_trailers(project: Project, since: str, until: str, given: Mapping[str,
     done = dict(given)
     for wish in wishes[-MOST:]:
         task = index.tasks.get(wish.task) if index else None
-        if task is None or task.status is not wish.status:
+        if task and task.status is wish.status:
+            done[task.id] = str(task.status)  # maybe we gave it, and were stopped before that was kept
+        else:
             lines.append(_grant(project, task, wish, done))
     if len(wishes) > MOST:
         lines.append(f"{len(wishes) - MOST} more tasks are named in trailers, and were left as they are")

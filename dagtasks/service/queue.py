@@ -16,7 +16,7 @@ from dagtasks.errors import (
     ProjectNotFound,
     has_errors,
 )
-from dagtasks.model.run import Failure, RunFinished, RunRecord
+from dagtasks.model.run import Failure, RunFinished, RunRecord, approval_name
 from dagtasks.model.values import JSON, RunState
 from dagtasks.planning.plan import Plan
 from dagtasks.service.execution import Doing, Origin, begin_record, execute_unasked, leave, leave_unapproved
@@ -57,8 +57,8 @@ def what_of(entry: Entry) -> str:
 
 
 def name_of(record: RunRecord) -> str:
-    """What the run is called: `TASK/WORKFLOW`, or the name of a template."""
-    return f"{record.task}/{record.workflow}" if record.workflow else str(record.template["name"])
+    """What the run is called and approved by."""
+    return approval_name(record.task, record.workflow, str(record.template["name"]), record.trigger)
 
 
 def cancel(project: Project, text: str) -> RunRecord:

@@ -9,8 +9,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from shlex import quote
+from typing import Any
 
 from dagtasks.errors import Conflict, DagtasksError
+from dagtasks.model.run import approval_name
 from dagtasks.planning.plan import Plan
 from dagtasks.planning.trust import Covered, cover_plan
 from dagtasks.service.people import actor
@@ -25,8 +28,9 @@ def open_approvals(project: Project, kind: Kind = "approved") -> Approvals:
 
 
 def name_of(plan: Plan) -> str:
-    """What the plan is approved by: `TASK/WORKFLOW`, or the name of its template."""
-    return f"{plan.task}/{plan.workflow}" if plan.task and plan.workflow else plan.template.name
+    """What the plan is approved by: as `approval_name`."""
+    run: Any = plan.scope.get("run") or {}
+    return approval_name(plan.task, plan.workflow, plan.template.name, str(run.get("trigger")))
 
 
 def find_refusal(project: Project, plan: Plan) -> str:
@@ -82,7 +86,7 @@ def get_consent(project: Project, plan: Plan, asking: Asking) -> None:
 def _refuse(plan: Plan, reason: str) -> None:
     names = ", ".join(plan.secrets)
     secrets = f", and it would get the secret{'s' * (len(plan.secrets) > 1)} {names}" if names else ""
-    name = name_of(plan)
+    name = quote(name_of(plan))
     hint = f"look at it: dagtasks trust show {name}; then say --yes, or approve it: dagtasks trust approve {name}"
     raise Conflict(f"{reason}{secrets}", hint=hint)
 

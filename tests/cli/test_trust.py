@@ -149,8 +149,15 @@ def test_what_a_trigger_writes_is_covered_and_not_what_became_of_it(root: Path, 
     write_files(root, {"tasks/web/project.yaml": f"name: Web\n\ntriggers:\n{trigger}      task_command: echo bye\n"})
     written = {"task_name": "${task.name}", "task_command": "echo bye"}
     for name in ("Build", "Ship"):
+        started = {"task": "web-000001", "template": "basic_task", "trigger": "task.completed", "written": written}
         values = {"task_name": name, "task_command": "echo bye"}
-        assert refusal(root, task="web-000001", template="basic_task", values=values, written=written)
+        assert refusal(root, **started, values=values) == "web on task.completed is not approved on this machine"
+    left = run_unasked(root, **started, values=values)
+    assert (
+        f"trust approve 'web on task.completed', then: dagtasks runs retry {left.id}"
+        in cli(root, "runs", "show", left.id).out
+    )
+    assert "dagtasks trust show 'web on task.completed'" in cli(root, "runs", "retry", left.id).err
     assert cli(root, "trust", "approve", "web on task.completed", "--yes").code == 0
     for name in ("Build", "Ship"):
         values = {"task_name": name, "task_command": "echo bye"}

@@ -92,6 +92,17 @@ def test_commits_follow_one_another(root: Path) -> None:
     assert status(root) == "completed"
 
 
+def test_what_was_stopped_before_the_mark_moved_is_done_once(root: Path) -> None:
+    mark = Project(root).get_git().state_dir / "trailers.json"
+    before = mark.read_bytes()
+    commit(root, f"Begin\n\nStarts: {A}")
+    follow(root)
+    mark.write_bytes(before)
+    assert (follow(root), status(root)) == ([], "in_progress")
+    commit(root, f"End\n\nCompletes: {A}")
+    assert (len(follow(root)), status(root)) == (1, "completed")
+
+
 def test_what_is_set_later_stays(root: Path) -> None:
     commit(root, f"End\n\nCompletes: {A}")
     follow(root)

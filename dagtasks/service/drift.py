@@ -47,8 +47,7 @@ def follow_commits(project: Project) -> list[str]:
     head, mark = git.head(), read_mark(git)
     if head.commit is None or (mark and mark.commit == head.commit) or head.branch != find_default_branch(git):
         return []
-    is_known = mark and git.find_commit(mark.commit)
-    applied = apply_trailers(project, mark.commit, head.commit, mark.given) if mark and is_known else Applied([], {})
+    applied = apply_trailers(project, mark.commit, head.commit, mark.given) if mark else Applied([], {})
     write_mark(git, TrailerMark(head.commit, applied.given))
     return applied.lines
 

@@ -20,18 +20,22 @@ class Origin(NamedTuple):
 
 def read_origin(git: Git) -> Origin:
     """What Git knows of the remote `origin`; it is not asked."""
-    start = "refs/remotes/origin/"
-    head = git.find("symbolic-ref", "--quiet", f"{start}HEAD") or ""
     return Origin(
         address=git.find("remote", "get-url", "origin"),
-        branch=head.removeprefix(start) if head.startswith(start) else None,
+        branch=_find_branch(git),
         folder=git.read("rev-parse", "--show-prefix"),
     )
 
 
+def _find_branch(git: Git) -> str | None:
+    start = "refs/remotes/origin/"
+    head = git.find("symbolic-ref", "--quiet", f"{start}HEAD") or ""
+    return head.removeprefix(start) if head.startswith(start) else None
+
+
 def find_default_branch(git: Git) -> str | None:
     """The branch that counts: that of `origin`, else what Git is set to begin with, else `main` or `master`."""
-    known = read_origin(git).branch
+    known = _find_branch(git)
     if known:
         return known
     names = (git.find("config", "init.defaultBranch"), "main", "master")

@@ -21,10 +21,13 @@ _LOG = ("log", "-z", "--encoding=UTF-8", "--no-show-signature")
 
 
 def read_trailers(git: Git, since: str, until: str) -> list[tuple[str, str]]:
-    """The ids and trailers of the commits that `until` has and `since` has not, the oldest first."""
+    """The ids and trailers of the commits that `until` has and `since` has not, the oldest first.
+
+    None where one of the two is not there.
+    """
     form = "--format=%H%x01%(trailers:only=true,unfold=true)"
     options = ("--reverse", "--topo-order", f"--max-count={MANY}", form)
-    listing = git.read(*_LOG, *options, "--end-of-options", f"{since}..{until}")
+    listing = git.find(*_LOG, *options, "--end-of-options", f"{since}..{until}") or ""
     parts = (commit.partition("\x01") for commit in listing.split("\0") if commit)
     return [(commit, trailers) for commit, _, trailers in parts]
 

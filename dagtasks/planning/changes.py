@@ -52,7 +52,8 @@ def find_events(before: Index, after: Index) -> list[Event]:
 
 def keep_last_good(before: Index, after: Index) -> Index:
     """The index `after`, with what `before` has of the files that cannot be read any more."""
-    if not after.problems:
+    filed = ((before.projects, after.projects), (before.phases, after.phases), (before.tasks, after.tasks))
+    if not after.problems or not any(old.keys() - new.keys() for old, new in filed):
         return after
     broken = {(file.kind, f"{file.project}/{file.id}" if file.kind == "phase" else file.id) for file in after.broken}
     # A folder that cannot be read, or that a symlink has replaced, hides all that lies below it.
@@ -83,11 +84,13 @@ def _pair(before: Mapping[str, R], after: Mapping[str, R]) -> Pairs[R]:
 
 def _is_same(old: Subject | None, new: Subject | None) -> bool:
     """Whether the rows are equal in value and, in what is free in form, also in type: `1` is not `true`."""
-    return old is new or (old == new and repr(_free_parts(old)) == repr(_free_parts(new)))
+    return old is new or (old == new and all(repr(one) == repr(other) for one, other in _free_parts(old, new)))
 
 
-def _free_parts(row: Subject | None) -> tuple[object, ...]:
-    return tuple(getattr(row, part, None) for part in ("metadata", "workflows", "parameters", "triggers"))
+def _free_parts(old: Subject | None, new: Subject | None) -> Iterator[tuple[object, object]]:
+    for part in ("metadata", "workflows", "parameters", "triggers"):
+        if one := getattr(old, part, None):
+            yield one, getattr(new, part, None)
 
 
 def _pair_workflows(tasks: Pairs[TaskSummary]) -> Pairs[BindingSummary]:

@@ -73,9 +73,11 @@ def test_commits_and_amended_ones(root: Path, cli: Cli) -> None:
 
 @pytest.mark.slow
 def test_a_commit_of_one_path_sees_the_work_tree(root: Path, cli: Cli) -> None:
-    write_files(root, {ONE: BEGUN, "README": "x"})
+    write_files(root, {ONE: BEGUN, "README": "x", TWO: f"{TASK}# more\n"})
     git(root, "add", "README")
-    assert call(root, "commit", "-qm", "one", "README").code == 0
+    assert call(root, "commit", "-qm", "none of tasks", "README").code == 0
+    assert runs(root, cli) == []
+    assert call(root, "commit", "-qm", "two", TWO).code == 0
     assert runs(root, cli) == ["1"]
     assert call(root, "commit", "-qm", "one", ONE).code == 0
     assert runs(root, cli) == ["1"]

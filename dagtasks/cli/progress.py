@@ -212,6 +212,7 @@ def _about(record: RunRecord) -> dict[str, Any]:
         "template": template,
         "engine": record.engine,
         "started": record.started_at,
+        "started by": f"{record.trigger} of {record.origin.get('subject')}" if record.origin else None,
         "actor": record.actor,
         "commit": f"{record.commit or ''}{' (with changes)' if record.dirty else ''}",
         "parent": record.parent,

@@ -58,7 +58,9 @@ def test_the_first_look_starts_nothing_and_the_next_what_changed_since(project: 
     assert in_queue(made) == ["web-000001/w"]
     write_files(made.root, {ONE: TASK})
     assert queued(made) == ["web-000001/w"]
-    assert in_queue(made) == ["web-000001/w"] * 2
+    write_files(made.root, begin())
+    assert queued(made) == ["web-000001/w"]
+    assert in_queue(made) == ["web-000001/w"] * 3
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "cut", "other", "newer", "no json", "list"])
@@ -157,6 +159,20 @@ def test_an_entry_is_queued_once_when_the_look_dies_before_the_cursor_moves(repo
     write_files(repository.root, begin(TWO))
     assert queued(repository) == ["web-000002/w"]
     assert in_queue(repository) == ["web-000001/w", "web-000002/w"]
+
+
+def test_what_is_passed_over_in_between_makes_no_second_entry(
+    repository: Project, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = cursor_of(repository).read_bytes()
+    write_files(repository.root, begin())
+    dispatch.look(repository)
+    cursor_of(repository).write_bytes(old)
+    monkeypatch.setenv("DAGTASKS_DEPTH", "1")
+    assert cli(repository.root, "task", "set", "web-000002", "priority=high").code == 0
+    monkeypatch.delenv("DAGTASKS_DEPTH")
+    assert queued(repository) == []
+    assert in_queue(repository) == ["web-000001/w"]
 
 
 def test_many_doors_at_once_give_one_set(repository: Project) -> None:

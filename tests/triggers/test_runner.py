@@ -86,6 +86,7 @@ def test_what_is_approved_runs_and_tells_what_started_it(root: Path, cli: Cli) -
     one, two = sorted(cli(root, "runs", "list", "--json").json, key=lambda record: record["task"])
     assert (one["task"], one["workflow"], one["trigger"]) == ("web-000001", "w", "task.updated")
     assert one["origin"]["subject"] == "web-000001"
+    assert "task.updated of web-000001" in cli(root, "runs", "show", one["id"]).out
     assert (one["actor"], two["actor"]) == ("ann@example.org", "ann@example.org")
     assert work(root, cli) == []
 
@@ -241,6 +242,22 @@ def test_an_entry_of_a_look_that_died_is_done_once(root: Path, cli: Cli) -> None
     cursor.write_bytes(before)
     assert work(root, cli) == [("web-000001", "succeeded")]
     assert work(root, cli) == []
+    assert len(log(root)) == 1
+
+
+def test_a_runner_looks_first_wherever_the_look_of_an_entry_died(root: Path, cli: Cli) -> None:
+    """It works from another work tree, whose own look says nothing of that."""
+    approve(root, cli)
+    git(root, "worktree", "add", "-q", "-b", "other", str(root.parent / "linked"))
+    linked = Project(root.parent / "linked")
+    dispatch.begin(linked)
+    cursor = linked.get_git().git_dir / "dagtasks/cursor"
+    before = cursor.read_bytes()
+    write_files(linked.root, {ONE: BEGUN})
+    dispatch.look(linked)
+    cursor.write_bytes(before)
+    assert work(root, cli) == [("web-000001", "succeeded")]
+    assert dispatch.look(linked).queued == []
     assert len(log(root)) == 1
 
 

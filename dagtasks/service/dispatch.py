@@ -112,14 +112,12 @@ def _follow(git: Git, cursor: Cursor, now: Mark) -> Index:
 def pass_over(project: Project, paths: Collection[str] = ()) -> None:
     """Take what these files say now, and what checkouts and runs brought, as seen: it starts nothing.
 
-    All else is left to a look. The caller holds the lock. Where nobody has looked yet, all is taken as seen.
+    All else is left to a look. The caller holds the lock.
     """
-    if project.git is None:
+    cursor = (file := CursorFile(project)).read() if project.git else None
+    if project.git is None or cursor is None:
         return None
-    file, now = CursorFile(project), _make_mark(project.git)
-    cursor = file.read()
-    if cursor is None:
-        return file.write(Cursor(now, project.load()))
+    now = _make_mark(project.git)
     content = _follow(project.git, cursor, now)
     # The id stays: what was queued from it may have to be known again.
     mark = now._replace(id=cursor.mark.id)
@@ -136,9 +134,12 @@ def pass_over_commit(project: Project, *, seconds: float = LOCK_SECONDS) -> None
 
 
 def pass_over_checkout(project: Project, *, seconds: float = LOCK_SECONDS) -> None:
-    """Take what checkouts brought as seen. Raises `LockTimeout`."""
+    """Take what checkouts brought as seen; where nobody has looked yet, all. Raises `LockTimeout`."""
     with hold_lock(project.lock_path, "look for changes", seconds=seconds):
-        pass_over(project)
+        if CursorFile(project).find_mark():
+            pass_over(project)
+        else:
+            _compare(project, CursorFile(project), project.load())
 
 
 def begin(project: Project) -> None:

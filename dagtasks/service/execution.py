@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
 
 from dagtasks.engine.desk import Answer, Desk, Earlier
 from dagtasks.engine.executor import make_executor
@@ -18,11 +16,11 @@ from dagtasks.engine.scheduler import Job, make_earlier, run_plan
 from dagtasks.engine.secrets import find_exposed, read_secrets
 from dagtasks.errors import Conflict, NotFound
 from dagtasks.language.functions import EvaluationError
-from dagtasks.model.run import Failure, RunEvent, RunFinished, RunRecord, RunStarted, StepFinished, StepRecord
-from dagtasks.model.values import JSON, RunState, StepState
+from dagtasks.model.run import RunEvent, RunRecord
 from dagtasks.planning.plan import Places, Plan, find_privileged, needs_engine
-from dagtasks.planning.sources import to_sources
-from dagtasks.service.trust import NOBODY, Asking, find_refusal, get_consent
+from dagtasks.service.beginnings import Origin, begin_record, dump_plan, leave_unapproved
+from dagtasks.service.dispatch import pass_over
+from dagtasks.service.trust import NOBODY, Asking, get_consent
 from dagtasks.service.writeback import WriteBack
 from dagtasks.store.layout import TASKS
 from dagtasks.store.process import this_process
@@ -40,13 +38,6 @@ class Doing:
     listeners: Sequence[Listener] = ()
     waits: bool = True
     asking: Asking = NOBODY
-
-
-class Origin(NamedTuple):
-    """What a run comes from that nobody asked for: the id that it was promised, and the event that started it."""
-
-    run: str
-    event: Mapping[str, JSON]
 
 
 def execute(
@@ -76,29 +67,6 @@ def execute_unasked(
     return execute(project, plan, replace(doing, asking=Asking(yes=True)), origin=origin)
 
 
-def leave_unapproved(project: Project, plan: Plan, origin: Origin | None = None) -> RunRecord | None:
-    """The record of a run that awaits an approval; None when the plan is approved."""
-    reason = find_refusal(project, plan)
-    if not reason:
-        return None
-    record, why = begin_record(project, plan, origin), Failure("not_approved", reason)
-    return leave(project, record, plan, RunFinished(record.id, RunState.AWAITING_APPROVAL, 0.0, {}, why))
-
-
-def leave(project: Project, record: RunRecord, plan: Plan | None, end: RunFinished) -> RunRecord:
-    """Keep the record of a run that has ended before it began."""
-    steps = (StepRecord(step.name, StepState.OMITTED, StepState.OMITTED) for step in record.steps)
-    events: list[RunEvent] = [RunStarted(record.id, record), *(StepFinished(record.id, step) for step in steps), end]
-    with project.runs.record(record.id, _to_source(plan) if plan else None) as recorder:
-        for event in events:
-            recorder(event)
-    return project.runs.get(record.id)
-
-
-def _to_source(plan: Plan) -> bytes:
-    return json.dumps(to_sources(plan), ensure_ascii=False, sort_keys=True).encode()
-
-
 def go_on(project: Project, record: RunRecord, plan: Plan, doing: Doing, *, cancel: bool = False) -> RunRecord:
     """Go on with a run that waits and has no process any more; with `cancel` only with what `finally` says."""
     earlier = replace(find_earlier(project, record, plan), continues=True, is_cancelled=cancel)
@@ -117,7 +85,7 @@ def carry_out(project: Project, job: Job, doing: Doing) -> tuple[RunRecord, list
     _refuse_privileged(project, job.plan)
     values = read_secrets(settings, job.plan.secrets, project.variables())
     executor = make_executor(settings.engine, is_needed=needs_engine(job.plan))
-    with runs.record(job.record.id, _to_source(job.plan)) as recorder:
+    with runs.record(job.record.id, dump_plan(job.plan)) as recorder:
         logs = LogWriter(runs.log_path)
         listeners: tuple[Listener, ...] = (recorder, logs)
         writer = WriteBack(project, job.plan, job.record) if job.plan.task and job.plan.updates else None
@@ -153,7 +121,8 @@ def make_desk(project: Project) -> Desk:
 
     def export(folder: Path, pairs: Sequence[tuple[str, str]]) -> None:
         with project.lock("export files of a step"):
-            export_files(folder, pairs, project.root)
+            written = export_files(folder, pairs, project.root)
+            pass_over(project, [path for path in written if path.startswith(f"{TASKS}/")])
 
     return Desk(
         listeners=(),
@@ -185,37 +154,3 @@ def hash_files(root: Path, patterns: Sequence[str]) -> str:
         raise EvaluationError(f"hash_files(): there is no file {', '.join(patterns)}")
     facts = (f"{path}\0{sha256((root / path).read_bytes()).hexdigest()}\n" for path in inside)
     return sha256("".join(facts).encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def begin_record(project: Project, plan: Plan, origin: Origin | None = None) -> RunRecord:
-    """The record of a run that is about to begin: every step pending, everything known that is known before."""
-    now = datetime.now(UTC)
-    run = dict(plan.scope["run"])  # type: ignore[arg-type]
-    return RunRecord(
-        id=origin.run if origin else make_run_id(now),
-        template={key: getattr(plan.template, key) for key in ("name", "version", "path", "blob")},
-        engine=project.settings.engine.name,
-        started_at=now.isoformat(timespec="milliseconds"),
-        task=plan.task,
-        workflow=plan.workflow,
-        parameters=plan.parameters,
-        steps=tuple(StepRecord(step.name) for step in plan.all_steps),
-        trigger=str(run["trigger"]),
-        origin=origin.event if origin else {},
-        actor=str(run["actor"]),
-        commit=plan.commit,
-        branch=plan.branch,
-        dirty=plan.dirty,
-        dirty_digest=_dirty_digest(project) if plan.dirty else None,
-        content=project.get_git().content_id(TASKS),
-        process=this_process(),
-        blobs={name: template.blob for name, template in plan.templates.items()},
-    )
-
-
-def _dirty_digest(project: Project) -> str:
-    """What the work tree has beyond the commit, as a digest: two runs with the same one saw the same tracked files."""
-    git = project.get_git()
-    return sha256(
-        git.read_bytes("diff", "--no-ext-diff", "--no-textconv", "HEAD") if git.head().commit else b""
-    ).hexdigest()

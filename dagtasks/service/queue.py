@@ -19,7 +19,7 @@ from dagtasks.errors import (
 from dagtasks.model.run import Failure, RunFinished, RunRecord, approval_name
 from dagtasks.model.values import JSON, RunState
 from dagtasks.planning.plan import Plan
-from dagtasks.service.execution import Doing, Origin, begin_record, execute_unasked, leave, leave_unapproved
+from dagtasks.service.beginnings import Origin, begin_record, leave, leave_unapproved
 from dagtasks.service.people import actor
 from dagtasks.service.runs import Selection, make_plan
 from dagtasks.store.process import this_process
@@ -79,7 +79,7 @@ def cancel(project: Project, text: str) -> RunRecord:
 # -- doing what an entry says ---------------------------------------------------------------------------------------
 
 
-def carry_out(entry: Entry, here: Project, doing: Doing) -> RunRecord:
+def carry_out(entry: Entry, here: Project) -> RunRecord:
     """Do what the entry says, once: a run of it that has begun already is not begun anew.
 
     Whatever keeps it from running is told by its record. `here` is where that is kept when the work tree is gone.
@@ -94,7 +94,7 @@ def carry_out(entry: Entry, here: Project, doing: Doing) -> RunRecord:
     except DagtasksError as error:
         state = RunState.SKIPPED if isinstance(error, Conflict) else RunState.ERRORED
         return _end(project, entry, state, _failure(error))
-    return _run(project, entry, plan, doing)
+    return _run(project, entry, plan)
 
 
 def find_waiting(entry: Entry, here: Project) -> RunRecord | None:
@@ -148,9 +148,11 @@ def _refuse_wrong(project: Project, file: str) -> None:
         raise InvalidProject(f"{errors[0]}; a file with errors starts nothing", problems=errors)
 
 
-def _run(project: Project, entry: Entry, plan: Plan, doing: Doing) -> RunRecord:
+def _run(project: Project, entry: Entry, plan: Plan) -> RunRecord:
+    from dagtasks.service.execution import Doing, execute_unasked  # engines, which nobody needs to leave a run
+
     try:
-        return execute_unasked(project, plan, doing, _origin(entry))[0]
+        return execute_unasked(project, plan, Doing(waits=False), _origin(entry))[0]
     except DagtasksError as error:
         if begun := _find_record(project, entry):
             return begun

@@ -10,7 +10,6 @@ from pathlib import Path
 from dagtasks.model.run import RunRecord
 from dagtasks.service import dispatch
 from dagtasks.service.drift import follow_commits
-from dagtasks.service.execution import Doing
 from dagtasks.service.hooks import program
 from dagtasks.service.queue import carry_out, find_waiting, is_done, name_of
 from dagtasks.store.cursor import CursorFile
@@ -24,7 +23,7 @@ TOLD = 5
 """Of so many runs it is worked out at once whether they have to wait for an approval."""
 
 
-def work(project: Project, doing: Doing | None = None) -> Iterator[RunRecord]:
+def work(project: Project) -> Iterator[RunRecord]:
     """Do what is in the queue until it is empty, and give the record of each run. It looks for changes first.
 
     Nothing is done while another runner of the repository does it: that one sees what came meanwhile, too.
@@ -39,7 +38,7 @@ def work(project: Project, doing: Doing | None = None) -> Iterator[RunRecord]:
                 follow_commits(project)
                 dispatch.look(project)
             while entry := _take(project, queue, seen):
-                record = carry_out(entry, project, doing or Doing(waits=False))
+                record = carry_out(entry, project)
                 _put_down(project, queue, entry, record)
                 yield record
         # Who added an entry while we let go of the queue did not get to be the runner.

@@ -125,6 +125,23 @@ def test_what_a_run_writes_into_its_task_starts_nothing(root: Path, cli: Cli) ->
     assert len(log(root)) == 1
 
 
+@pytest.mark.parametrize("is_exported", [False, True])
+def test_what_a_run_writes_starts_nothing_where_it_cannot_be_committed(is_exported: bool, root: Path, cli: Cli) -> None:
+    """Somebody's edit in the same file keeps it from being committed; and what a step exports nobody commits."""
+    if is_exported:
+        write_files(root.parent, {"log.done": "name: A\n\nstatus: completed\n"})
+        write_template(root, 'cp "$LOG.done" t', f"      export: [{{from: t, to: {ONE}}}]\n")
+    else:
+        write_template(root, more="updates:\n  on_success:\n    status: completed\n")
+    approve(root, cli)
+    write_files(
+        root, {ONE: BEGUN, "tasks/web/project.yaml": "name: Web\n\ntriggers: [{on: task.completed, template: t}]\n"}
+    )
+    assert work(root, cli) == [("web-000001", "succeeded")]
+    assert "status: completed" in (root / ONE).read_text()
+    assert work(root, cli) == []
+
+
 def test_a_trigger_of_a_project(root: Path, cli: Cli) -> None:
     trigger = "{on: task.completed, if: \"task.name != 'B'\", template: t, parameters: {who: '${task.name} of ${project.key}'}}"
     write_files(root, {"tasks/web/project.yaml": f"name: Web\n\ntriggers:\n  - {trigger}\n"})

@@ -37,11 +37,10 @@ class Moved(NamedTuple):
 
 def find_moved(git: Git, log_from: int, old: str | None, new: str | None) -> list[Moved]:
     """What checkouts brought since the log of HEAD was so long, and what only runs have committed between the two."""
-    checkouts = [*dict.fromkeys(_find_checkouts(git, log_from))]
+    checkouts = _find_checkouts(git, log_from)
     by_runs = _find_committed_by_runs(git, old, new) if old and new and old != new else set()
-    checked_out = Moved(
-        {path for move in checkouts for path in _diff(git, *move)}, checkouts[-1][1] if checkouts else ""
-    )
+    differing = {path for move in {*checkouts} for path in _diff(git, *move)}
+    checked_out = Moved(differing, checkouts[-1][1] if checkouts else "")
     return [moved for moved in (checked_out, Moved(by_runs, new or "")) if moved.paths]
 
 

@@ -223,6 +223,11 @@ def test_a_checkout_that_no_hook_told_of_starts_nothing(repository: Project) -> 
     git(repository.root, "switch", "-q", "--detach", "other")
     git(repository.root, "switch", "-q", "main")
     assert queued(repository) == []
+    git(repository.root, "switch", "-q", "other")
+    assert queued(repository) == []
+    git(repository.root, "switch", "-q", "main")
+    git(repository.root, "switch", "-q", "other")
+    assert queued(repository) == []
 
 
 def test_nothing_is_read_when_nothing_changed(repository: Project) -> None:

@@ -184,9 +184,8 @@ def _queue(project: Project, mark: Mark, events: list[Event], between: tuple[Ind
     # The language of expressions is a large import, and most changes start nothing.
     from dagtasks.planning.triggers import find_starts
 
-    queue = Queue(project.get_git())
-    entries = [_make_entry(project, mark, start) for start in find_starts(events, *between)]
-    return [entry for entry in entries if queue.add(entry)]
+    starts = find_starts(events, *between)
+    return Queue(project.get_git()).add([_make_entry(project, mark, start) for start in starts])
 
 
 def _may_start(events: list[Event], after: Index) -> bool:

@@ -41,7 +41,8 @@ def find_moved(git: Git, log_from: int, old: str | None, new: str | None) -> lis
     by_runs = _find_committed_by_runs(git, old, new) if old and new and old != new else set()
     differing = {path for move in {*checkouts} for path in _diff(git, *move)}
     checked_out = Moved(differing, checkouts[-1][1] if checkouts else "")
-    return [moved for moved in (checked_out, Moved(by_runs, new or "")) if moved.paths]
+    found = (checked_out, Moved(by_runs, new or ""))
+    return [moved for moved in found if moved.paths and git.find_commit(moved.commit)]
 
 
 def _diff(git: Git, old: str, new: str) -> list[str]:

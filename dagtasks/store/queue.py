@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -49,14 +49,23 @@ class Queue:
         self._folder = git.state_dir / "queue"
         self._state = git.state_dir
 
-    def add(self, entry: Entry) -> bool:
-        """Put the entry at the end; False when one of that id is there already. Raises `WriteError`."""
+    def add(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Put the entries at the end, but for those whose id is there already; gives what was added.
+
+        Raises `WriteError`.
+        """
         files = self._files()
-        if any(_id_of(file) == entry.id for file in files):
-            return False
-        number = _number_of(files[-1]) + 1 if files else 1
-        self._write(self._folder / f"{number:012d}-{entry.id}.json", entry)
-        return True
+        known = {_id_of(file) for file in files}
+        last = _number_of(files[-1]) if files else 0
+        added = [entry for entry in entries if entry.id not in known]
+        for number, entry in enumerate(added, last + 1):
+            self._write(self._folder / f"{number:012d}-{entry.id}.json", entry)
+        sweep_temps(self._folder)
+        return added
+
+    def names(self) -> list[str]:
+        """The ids of all that may be entries, first come first; nothing is read."""
+        return [_id_of(file) for file in self._files()]
 
     def entries(self) -> list[Entry]:
         """All entries, first come first. What is no entry is left out."""
@@ -94,7 +103,6 @@ class Queue:
 
     def _write(self, file: Path, entry: Entry) -> None:
         write_file(file, json.dumps({"form": FORM, **entry._asdict()}, ensure_ascii=False, indent=1).encode() + b"\n")
-        sweep_temps(self._folder)
 
     @contextmanager
     def hold(self) -> Iterator[bool]:

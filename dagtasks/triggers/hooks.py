@@ -186,7 +186,7 @@ def _look(call: Call) -> list[str]:
 
 def _work(project: Project, options: Options) -> list[str]:
     """Have done what is in the queue, also what another runner has left there."""
-    if os.environ.get(DEPTH) or not Queue(project.get_git()).entries():
+    if os.environ.get(DEPTH) or not Queue(project.get_git()).names():
         return []
     if not options.in_foreground:
         _start_runner(project)

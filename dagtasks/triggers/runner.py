@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from dagtasks.model.run import RunRecord
@@ -42,7 +42,7 @@ def work(project: Project) -> Iterator[RunRecord]:
                 _put_down(project, queue, entry, record)
                 yield record
         # Who added an entry while we let go of the queue did not get to be the runner.
-        if not any(_is_wanted(entry, seen) for entry in queue.entries()):
+        if not any(_find_wanted(queue, seen)):
             return
 
 
@@ -74,20 +74,20 @@ def describe_queued(project: Project, queued: list[Entry]) -> str:
 
 def _take(project: Project, queue: Queue, seen: set[str]) -> Entry | None:
     """The next entry, marked as begun. `seen` are those that were taken before."""
-    for entry in queue.entries():
-        if _is_wanted(entry, seen):
-            seen.add(entry.id)
-            _end_its_look(entry)
-            with project.lock("queue work"):
-                if there := queue.find(entry.id):
-                    begun = there._replace(tries=there.tries + 1)
-                    queue.replace(begun)
-                    return begun
+    for entry in _find_wanted(queue, seen):
+        seen.add(entry.id)
+        _end_its_look(entry)
+        with project.lock("queue work"):
+            if there := queue.find(entry.id):
+                begun = there._replace(tries=there.tries + 1)
+                queue.replace(begun)
+                return begun
     return None
 
 
-def _is_wanted(entry: Entry, seen: set[str]) -> bool:
-    return entry.kind == "run" and entry.id not in seen
+def _find_wanted(queue: Queue, seen: Container[str]) -> Iterator[Entry]:
+    entries = (queue.find(name) for name in queue.names() if name not in seen)
+    return (entry for entry in entries if entry and entry.kind == "run")
 
 
 def _end_its_look(entry: Entry) -> None:

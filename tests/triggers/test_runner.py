@@ -230,7 +230,7 @@ def test_what_is_no_entry_and_what_is_of_another_kind_stays(root: Path, cli: Cli
     write_files(root, {ONE: BEGUN})
     dispatch.look(Project(root))
     [entry] = queue(root).entries()
-    queue(root).add(entry._replace(id="0123456789ab", kind="delivery"))
+    queue(root).add([entry._replace(id="0123456789ab", kind="delivery")])
     folder = root / ".git/dagtasks/queue"
     write_files(folder, {"000000000000-ab.json": "{", "000000000007-cd.json": json.dumps(entry._asdict()), "x": ""})
     assert work(root, cli) == [("web-000001", "awaiting_approval")]

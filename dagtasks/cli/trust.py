@@ -34,7 +34,7 @@ def list_(app: App, /, *, as_json: bool) -> int:
     from dagtasks.service import approvals
 
     answer = approvals.list_all(app.project())
-    rows = [(row["name"], row["template"], row["state"], _short(row["hash"]), row.get("by")) for row in answer.data]
+    rows = [(row["name"], row["template"], _state(row), _short(row["hash"]), row.get("by")) for row in answer.data]
     text = table(("NAME", "TEMPLATE", "STATE", "HASH", "BY"), rows)
     return show("trust", answer.data, text, as_json=as_json, problems=answer.problems)
 
@@ -89,6 +89,11 @@ def revoke(app: App, /, name: str, *, as_json: bool) -> int:
     gone = approvals.revoke(app.project(), name)
     lines = [f"revoked: {', '.join(row['names'])} {_short(row['hash'])}" for row in gone]
     return show("trust", gone, "\n".join(lines) or "revoked: what was seen of it", as_json=as_json)
+
+
+def _state(row: dict[str, Any]) -> str:
+    """The state, and why a template cannot be used."""
+    return f"{row['state']}: {row['reason']}" if row.get("reason") else str(row["state"])
 
 
 def _short(of: str | None) -> str:

@@ -320,6 +320,7 @@ def test_lists_say_what_changed_and_what_is_not_used(root: Path, cli: Cli) -> No
     write_files(root, {"templates/basic_task.yaml": "metadata: {name: basic_task}\nsteps: []\n"})
     listed = cli(root, "trust", "list", "--json")
     assert (listed.code, {row["state"] for row in listed.json}) == (1, {"invalid", "unused"})
+    assert "invalid: template basic_task cannot be used" in cli(root, "trust", "list").out
 
 
 def test_show_says_what_is_covered_and_what_changed(root: Path, cli: Cli) -> None:

@@ -99,6 +99,14 @@ def test_reading_what_is_known_imports_nothing_heavy(arguments: list[str], warm:
     assert sorted((HEAVY | UNUSED_BY_READING) & imported) == []
 
 
+def test_a_look_that_finds_nothing_imports_nothing_heavy(warm: Path) -> None:
+    """Each commit waits for it."""
+    modules_of(warm, "hooks", "run", "post-commit")
+    imported = modules_of(warm, "hooks", "run", "post-commit")
+    assert "dagtasks.service.dispatch" in imported
+    assert not HEAVY & imported
+
+
 def test_validate_reads_settings_only_once(warm: Path) -> None:
     modules_of(warm, "validate")
     assert sorted((HEAVY | UNUSED_BY_READING) & modules_of(warm, "validate")) == []

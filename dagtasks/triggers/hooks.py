@@ -19,8 +19,8 @@ from dagtasks.store.process import DEPTH
 from dagtasks.store.project import Project, find_project
 from dagtasks.store.queue import Queue
 
-SECONDS = 10
-"""A hook that is not ready by then gives up."""
+SECONDS = 30
+"""A hook that is not ready by then gives up: something is wrong, or the machine has far too much to do."""
 LOCK_SECONDS = 2.0
 """So long a hook waits for others; then a runner looks for it."""
 SHOWN = 20
@@ -54,6 +54,8 @@ def run(name: str, arguments: Sequence[str], start: Path, options: Options) -> l
         with _limit(SECONDS):
             lines = _HOOKS_BELOW_RUNS.get(name, _do_nothing)(call) if os.environ.get(DEPTH) else _HOOKS[name](call)
     except _TooLong:
+        if not os.environ.get(DEPTH):
+            _start_runner(call.project)  # it looks, too, and takes its time
         lines = [f"dagtasks: {name} took longer than {SECONDS} s and was given up; see: dagtasks validate --changed"]
     return [*lines, *_work(call.project, options)]
 

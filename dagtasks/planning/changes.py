@@ -53,14 +53,14 @@ def find_events(before: Index, after: Index) -> list[Event]:
 def keep_last_good(before: Index, after: Index) -> Index:
     """The index `after`, with what `before` has of the files that cannot be read any more."""
     filed = ((before.projects, after.projects), (before.phases, after.phases), (before.tasks, after.tasks))
-    if not after.problems or not any(old.keys() - new.keys() for old, new in filed):
+    if not after.problems or not any(set(old) - set(new) for old, new in filed):
         return after
     broken = {(file.kind, f"{file.project}/{file.id}" if file.kind == "phase" else file.id) for file in after.broken}
     # A folder that cannot be read, or that a symlink has replaced, hides all that lies below it.
     wrong = {problem.path for problem in after.problems}
 
     def keep(kind: str, old: Mapping[str, F], new: Mapping[str, F]) -> dict[str, F]:
-        lost = old.keys() - new.keys()
+        lost = set(old) - set(new)
         kept = {name: old[name] for name in lost if (kind, name) in broken or _lies_below(old[name].path, wrong)}
         return dict(sorted({**new, **kept}.items())) if kept else dict(new)
 
@@ -77,8 +77,9 @@ def _lies_below(path: str, folders: set[str]) -> bool:
 
 
 def _pair(before: Mapping[str, R], after: Mapping[str, R]) -> Pairs[R]:
-    names = sorted(before.keys() | after.keys())
-    pairs = ((name, before.get(name), after.get(name)) for name in names)
+    old_rows, new_rows = dict(before.items()), dict(after.items())  # single rows may be dear to find
+    names = sorted(old_rows.keys() | new_rows.keys())
+    pairs = ((name, old_rows.get(name), new_rows.get(name)) for name in names)
     return {name: (old, new) for name, old, new in pairs if not _is_same(old, new)}
 
 

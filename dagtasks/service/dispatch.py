@@ -17,7 +17,7 @@ from dagtasks.model.summary import PhaseSummary, ProjectSummary, TaskSummary
 from dagtasks.model.values import JSON
 from dagtasks.planning.changes import find_events, keep_last_good
 from dagtasks.planning.index import Index
-from dagtasks.store.cursor import Cursor, CursorFile, Mark, find_identity
+from dagtasks.store.cursor import Cursor, CursorFile, Mark, Memory, find_identity
 from dagtasks.store.files import LOCK_SECONDS, hold_lock
 from dagtasks.store.git import Git
 from dagtasks.store.project import Project
@@ -41,14 +41,15 @@ class Look(NamedTuple):
 NOTHING = Look([], [])
 
 
-def look(project: Project, *, seconds: float = LOCK_SECONDS) -> Look:
+def look(project: Project, *, seconds: float = LOCK_SECONDS, memory: Memory | None = None) -> Look:
     """Compare the files with the last look and queue what the events start. The first look of all starts nothing.
 
-    Raises `LockTimeout` when the lock is not got in so many seconds, `WriteError`, outside of Git `ProjectNotFound`.
+    Who looks again and again gives the same memory each time. Raises `LockTimeout` when the lock is not got in so many
+    seconds, `WriteError`, outside of Git `ProjectNotFound`.
     """
     with hold_lock(project.lock_path, "look for changes", seconds=seconds):
         _wait_for_git(project)
-        index, file = project.load(), CursorFile(project)
+        index, file = project.load(), CursorFile(project, memory)
         mark, identity = file.find_mark(), find_identity(index)
         if mark and identity and project.recall(_LOOKED) == [identity, mark.id]:
             return NOTHING

@@ -44,24 +44,39 @@ class Cursor(NamedTuple):
     content: Index
 
 
-class CursorFile:
-    """The cursor of the project's work tree."""
+class Memory:
+    """A cursor that a process keeps from one look to the next, with the first line of the file that it is in."""
 
-    def __init__(self, project: Project) -> None:
+    line = b""
+    cursor: Cursor | None = None
+
+
+class CursorFile:
+    """The cursor of the project's work tree. With a memory the file is read only when another process wrote it."""
+
+    def __init__(self, project: Project, memory: Memory | None = None) -> None:
         self._path = find_local(project.root, project.get_git(), "cursor")
+        self._memory = memory or Memory()
 
     def find_mark(self) -> Mark | None:
         """The first line, without reading the rest; None when nobody has looked yet."""
-        with suppress(OSError, *_DAMAGED), self._path.open("rb") as file:
-            return _read_mark(file.readline(_HEAD_BYTES))
+        with suppress(OSError, *_DAMAGED):
+            return _read_mark(self._read_line())
         return None
+
+    def _read_line(self) -> bytes:
+        with self._path.open("rb") as file:
+            return file.readline(_HEAD_BYTES).removesuffix(b"\n")
 
     def read(self) -> Cursor | None:
         """The cursor; None when nobody has looked yet."""
         with suppress(OSError, *_DAMAGED):
+            if self._memory.line and self._memory.line == self._read_line():
+                return self._memory.cursor
             first, _, body = self._path.read_bytes().partition(b"\n")
             if json.loads(first)["sha256"] == sha256(body).hexdigest():
-                return Cursor(_read_mark(first), _read_index(json.loads(body)))
+                self._keep(first, Cursor(_read_mark(first), _read_index(json.loads(body))))
+                return self._memory.cursor
         return None
 
     def write(self, cursor: Cursor) -> None:
@@ -69,7 +84,12 @@ class CursorFile:
         # As ASCII: file names may hold bytes that are no UTF-8.
         body = json.dumps(_to_json(cursor.content), separators=(",", ":")).encode()
         head = {"form": FORM, **cursor.mark._asdict(), "sha256": sha256(body).hexdigest()}
-        write_file(self._path, json.dumps(head).encode() + b"\n" + body)
+        line = json.dumps(head).encode()
+        write_file(self._path, line + b"\n" + body)
+        self._keep(line, cursor)
+
+    def _keep(self, line: bytes, cursor: Cursor) -> None:
+        self._memory.line, self._memory.cursor = line, cursor
 
 
 _DAMAGED = (ValueError, TypeError, LookupError, AttributeError, RecursionError)

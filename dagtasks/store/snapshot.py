@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import marshal
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence, ValuesView
+from collections.abc import ItemsView, Iterator, Mapping, Sequence, ValuesView
 from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
@@ -40,7 +40,7 @@ class Tasks(Mapping[str, TaskSummary]):
         return self._count
 
     def __iter__(self) -> Iterator[str]:
-        return (name for number in range(len(self._firsts)) for name in self._group(number))
+        return (name for group in self.groups() for name in group)
 
     def __getitem__(self, name: str) -> TaskSummary:
         return self._group(self._find_group(name))[name]
@@ -52,9 +52,17 @@ class Tasks(Mapping[str, TaskSummary]):
         """The tasks, by id."""
         return _Values(self)
 
+    def items(self) -> ItemsView[str, TaskSummary]:
+        """The ids with the tasks."""
+        return _Items(self)
+
+    def groups(self) -> Iterator[dict[str, TaskSummary]]:
+        """The tasks by id, some at a time; each group is unpacked when its turn comes."""
+        return (self._group(number) for number in range(len(self._firsts)))
+
     def rows(self) -> Iterator[TaskSummary]:
         """The tasks, by id; each group is unpacked when its turn comes."""
-        return (task for number in range(len(self._firsts)) for task in self._group(number).values())
+        return (task for group in self.groups() for task in group.values())
 
     def find_dependents(self, name: str) -> list[TaskSummary]:
         """The tasks that depend on the one of that name. Only groups in which the name occurs are unpacked."""
@@ -120,6 +128,13 @@ class Tasks(Mapping[str, TaskSummary]):
         view = memoryview(self._content)[self._starts[number] :]
         group: tuple[dict[str, bytes], list[Packed]] = marshal.loads(view)  # noqa: S302 - the cache looked at the seal
         return group
+
+
+class _Items(ItemsView[str, TaskSummary]):
+    _mapping: Tasks
+
+    def __iter__(self) -> Iterator[tuple[str, TaskSummary]]:
+        return (item for group in self._mapping.groups() for item in group.items())
 
 
 class _Values(ValuesView[TaskSummary]):

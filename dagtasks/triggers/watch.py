@@ -32,6 +32,7 @@ from watchdog.observers.api import ObservedWatch
 from dagtasks.errors import DagtasksError, Problem, has_errors
 from dagtasks.model.event import Event
 from dagtasks.service import dispatch
+from dagtasks.store.cursor import Memory
 from dagtasks.store.layout import TASKS, TEMPLATES
 from dagtasks.store.project import Project
 from dagtasks.triggers import runner
@@ -73,6 +74,7 @@ class Watcher:
         self._warn = warn
         self._bell = Bell()
         self._wrong: set[Problem] = set()
+        self._memory = Memory()
         self._is_stopped = False
 
     def run(self) -> None:
@@ -111,7 +113,7 @@ class Watcher:
             self._tell(seen)
 
     def _see(self, project: Project) -> Seen:
-        found = dispatch.look(project)
+        found = dispatch.look(project, memory=self._memory)
         queued = runner.describe_queued(project, found.queued) if found.queued else ""
         wrong = {problem for problem in project.load().problems if has_errors([problem])}
         fresh = sorted(wrong - self._wrong)

@@ -14,6 +14,7 @@ from dagtasks.model.values import JSON, Status
 from dagtasks.planning import graph
 from dagtasks.planning.calls import check_calls, check_value, required_of
 from dagtasks.planning.index import Index, Row
+from dagtasks.planning.references import ReferenceFault, find_called
 
 CODES = {
     "DT201": "A folder below `tasks/` has no `project.yaml`. Create one (`dagtasks project create`).",
@@ -131,11 +132,11 @@ class _Bound(NamedTuple):
 
 
 def _check_bound(index: Index, bound: _Bound, broken: set[str]) -> Iterator[Finding]:
-    template = index.templates.get(bound.template)
-    if template is None:
-        if bound.template not in broken:
-            hint = did_you_mean(bound.template, index.templates)
-            yield Finding((*bound.loc, "template"), "DT206", f"there is no template {bound.template!r}", hint)
+    try:
+        template = find_called(bound.template, index.templates)
+    except ReferenceFault as fault:
+        if not {bound.template, bound.template.partition("@")[0]} & broken:
+            yield Finding((*bound.loc, "template"), "DT206", fault.message, fault.hint)
         return
     for name, value in bound.parameters.items():
         loc = (*bound.loc, "parameters", name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -177,6 +178,13 @@ def find_called(text: str, templates: Mapping[str, TemplateSummary]) -> Template
         message = f"template {row.name} {has}, and {reference.wanted} is wanted"
         raise ReferenceFault(message, f"ask for a version that {row.path} has")
     return row
+
+
+def find_named(text: str, templates: Mapping[str, TemplateSummary]) -> TemplateSummary | None:
+    """The same; None where the text names none of them."""
+    with suppress(ReferenceFault):
+        return find_called(text, templates)
+    return None
 
 
 def _get(name: str, known: Mapping[str, TemplateSummary], what: str) -> TemplateSummary:

@@ -15,6 +15,7 @@ from dagtasks.board.pages.runs import run_rows
 from dagtasks.board.uris import list_uri, phase_uri, project_uri, task_uri, template_uri
 from dagtasks.model.summary import BindingSummary, BrokenFile, TaskSummary
 from dagtasks.model.values import Status
+from dagtasks.planning.references import find_named
 
 LINKS = 100
 """Tasks that a task's page lists on each side of its dependencies."""
@@ -126,7 +127,7 @@ def _dependents(view: Overview, task_id: str) -> list[TaskSummary]:
 
 
 def _flow(view: Overview, binding: BindingSummary) -> Flow:
-    template = view.data.index.templates.get(binding.template)
+    template = find_named(binding.template, view.data.index.templates)
     return Flow(
         binding.name,
         binding.template,

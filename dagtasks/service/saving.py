@@ -143,7 +143,8 @@ def _commit(project: Project, writer: Writer, written: Written, trailer: str) ->
             raise Conflict(f"{message}; the change is saved", hint="look at `git diff` and commit the file yourself")
         action = UNDONE if change.is_undo else CHANGED
         message = f"{change.message}\n\n{trailer}" if trailer else change.message
-        return Saved(change, tuple(changed), writer.commit(changed, message, action))
+        made = writer.commit(changed, message, action)
+        return Saved(change._replace(notes=[*change.notes, *made.said]), tuple(changed), made.commit)
     except DagtasksError as error:
         hint = "the files are saved; commit them yourself when the cause is gone"
         # What a `WriteError` says about its file is true of a note of ours, and not of the user's files.

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from dagtasks.errors import Conflict, GitError
 from dagtasks.store.files import WriteError, write_file
@@ -18,6 +19,8 @@ CHANGED = "dagtasks"
 UNDONE = "dagtasks undo"
 FOLLOWED = "dagtasks pull"
 """What Git's log of a branch in this clone (the reflog) says of a commit that dagtasks made, or brought here."""
+SPEAKER = "dagtasks: "
+"""Begins each line of a hook of ours."""
 RETRY_SECONDS = 5.0
 """How long a lock of another git is waited for."""
 
@@ -32,12 +35,19 @@ BUSY = {
 """Files in Git's folder that say that something is under way, in which a commit of ours has no place."""
 
 
+class Made(NamedTuple):
+    """A commit that was made: its id, and the lines that hooks of ours said."""
+
+    commit: str
+    said: list[str]
+
+
 def _note_of(git: Git, lock: Path) -> GitNote:
     return GitNote(git, git.git_dir / "dagtasks" / "commit.json", lock, lambda: _lock_files(git))
 
 
-def commit(git: Git, paths: Sequence[str], message: str, *, lock: Path, action: str = CHANGED) -> str:
-    """Commit exactly these paths as they are on disk and return the commit's id. The caller holds `lock`.
+def commit(git: Git, paths: Sequence[str], message: str, *, lock: Path, action: str = CHANGED) -> Made:
+    """Commit exactly these paths as they are on disk. The caller holds `lock`.
 
     `action` goes into Git's log of the branch. The user's other changes, staged or not, stay as they are. Raises
     `Conflict` or `GitError`; the files stay.
@@ -48,16 +58,19 @@ def commit(git: Git, paths: Sequence[str], message: str, *, lock: Path, action: 
     note = _note_of(git, lock)
     started = note.start(_blobs(git, paths))
     environment = {**note.environment(started), "GIT_REFLOG_ACTION": action}
+    words = ("commit", "--quiet", "--message", message, "--", *paths)
+    said: list[str] = []
     try:
         _retry(git, lambda: _announce(git, paths, environment))
-        _retry(git, lambda: git.write("commit", "--quiet", "--message", message, "--", *paths, env=environment))
+        _retry(git, lambda: said.extend(git.hear(*words, env=environment).splitlines()))
     except GitError as error:
         # Where that fails, too, the note stays, and the next command tries again.
         with suppress(GitError, OSError):
             _finish(git, note, started)
         _raise_unless_committed(git, started, error)
     note.end()
-    return git.read("rev-parse", "HEAD")
+    ours = [line.removeprefix(SPEAKER) for line in said if line.startswith(SPEAKER)]
+    return Made(git.read("rev-parse", "HEAD"), ours)
 
 
 def run_alone(git: Git, *arguments: str, lock: Path, given: bytes | None = None, action: str = FOLLOWED) -> None:

@@ -84,6 +84,10 @@ class Git:
         """What a git command that changes the repository prints, without the last newline. Raises `GitError`."""
         return _text(self._run([*WRITE, *arguments], given=given, env=env))
 
+    def hear(self, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+        """What a git command that changes the repository, and its hooks, say on stderr. Raises `GitError`."""
+        return self._run([*WRITE, *arguments], env=env).stderr.decode("utf-8", "replace")
+
     def read_blobs(self, names: Sequence[str]) -> Iterator[bytes]:
         """What the blobs hold, one after the other, in the order of their names (an id, or `REVISION:PATH`).
 

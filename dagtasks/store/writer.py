@@ -9,7 +9,7 @@ from hashlib import sha256
 from types import TracebackType
 from typing import Self
 
-from dagtasks.store.commits import CHANGED, FOLLOWED, Written, commit, finish_commit, run_alone
+from dagtasks.store.commits import CHANGED, FOLLOWED, Made, Written, commit, finish_commit, run_alone
 from dagtasks.store.files import sweep_temps
 from dagtasks.store.forwarding import fast_forward, finish_forwarding
 from dagtasks.store.journal import finish_writes, write_files
@@ -92,8 +92,8 @@ class Writer:
         written = Written(git)
         return [path for path in git.changed_paths(*paths) if not written.holds(path, _digest(self.read(path)))]
 
-    def commit(self, paths: Sequence[str], message: str, action: str = CHANGED) -> str:
-        """Commit exactly these paths and return the commit's id. Raises `Conflict`, `GitError`; the files stay."""
+    def commit(self, paths: Sequence[str], message: str, action: str = CHANGED) -> Made:
+        """Commit exactly these paths. Raises `Conflict`, `GitError`; the files stay."""
         git = self._project.get_git()
         made = commit(git, paths, message, lock=self._project.lock_path, action=action)
         Written(git).forget(paths)

@@ -71,6 +71,13 @@ def test_commits_and_amended_ones(root: Path, cli: Cli) -> None:
     assert cli(root, "queue", "list", "--json").json == []
 
 
+def test_a_command_that_commits_says_what_the_hook_says(root: Path, cli: Cli) -> None:
+    done = cli(root, "task", "set", "web-000001", "status=in_progress", "--commit")
+    assert done.code == 0
+    assert "note: waiting for an approval: web-000001/w, see:" in done.err
+    assert runs(root, cli) == ["1"]
+
+
 @pytest.mark.slow
 def test_a_commit_of_one_path_sees_the_work_tree(root: Path, cli: Cli) -> None:
     write_files(root, {ONE: BEGUN, "README": "x", TWO: f"{TASK}# more\n"})

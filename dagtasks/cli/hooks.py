@@ -20,7 +20,7 @@ def group() -> None:
 @json_option
 @click.pass_obj
 def install(app: App, /, names: tuple[str, ...], *, as_json: bool) -> int:
-    """Install the hooks that look at what Git did, or those named (pre-commit, too).
+    """Install the hooks that look at what Git did, or those named (pre-commit and pre-push, too).
 
     A hook that is there is kept and called first. Exit code 1 when one was changed by hand and is left so.
     """
@@ -66,8 +66,8 @@ def _show(states: list[hooks.State], *, as_json: bool) -> int:
 def run(app: App, /, name: str, arguments: tuple[str, ...], *, foreground: bool) -> int:
     """Do what the hook NAME is for; this is what an installed hook calls.
 
-    Problems that a merge or a rebase brought are printed on stderr, and what a change has started. pre-commit ends with
-    7 when what is staged has errors.
+    Problems that a merge or a rebase brought are printed on stderr, and what a change has started. pre-commit
+    and pre-push end with 7 when what is staged, or pushed, has errors.
     """
     from dagtasks.triggers.hooks import Options
     from dagtasks.triggers.hooks import run as run_hook

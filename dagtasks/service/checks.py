@@ -119,6 +119,23 @@ def find_staged(project: Project) -> list[Problem]:
     return [problem for problem in _errors(project.staged().load()) if comes_from(problem, changed)]
 
 
+def find_unpushed(project: Project, remote: str, commits: Iterable[str]) -> list[Problem]:
+    """The errors that a push of the commits would bring to the remote, each with its commit before the path."""
+    found = (_find_unpushed(project, remote, commit) for commit in dict.fromkeys(commits))
+    return [problem for problems in found for problem in problems]
+
+
+def _find_unpushed(project: Project, remote: str, commit: str) -> Iterator[Problem]:
+    from dagtasks.planning.links import comes_from
+    from dagtasks.store.merges import read_unpushed_paths
+
+    paths = read_unpushed_paths(project.get_git(), commit, remote)
+    changed = {path for path in paths if path.startswith((f"{TASKS}/", f"{TEMPLATES}/"))}
+    for problem in _errors(project.at(commit).load()) if changed else ():
+        if comes_from(problem, changed):
+            yield problem._replace(path=f"{commit[:10]}:{problem.path}")
+
+
 def _errors(index: Index) -> list[Problem]:
     return sorted(problem for problem in index.problems if problem.severity is Severity.ERROR)
 

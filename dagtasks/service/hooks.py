@@ -16,8 +16,8 @@ from dagtasks.store.project import Project
 __all__ = ["BY_HAND", "GONE", "HOOKS", "State", "find_refusal", "install", "program", "status", "uninstall"]
 
 AFTERWARDS = ("post-applypatch", "post-checkout", "post-commit", "post-merge", "post-rewrite")
-"""The hooks that only look: `install` puts these in. `pre-commit` must be asked for by its name."""
-HOOKS = (*AFTERWARDS, CHECKING)
+"""The hooks that only look: `install` puts these in. The others must be asked for by their names."""
+HOOKS = (*AFTERWARDS, *CHECKING)
 
 
 def status(project: Project, names: Iterable[str] = HOOKS) -> list[State]:

@@ -18,8 +18,8 @@ from dagtasks.errors import Conflict
 from dagtasks.store.files import write_file
 from dagtasks.store.git import Git
 
-CHECKING = "pre-commit"
-"""The hook that may stop Git: with the exit code `STOPPED` of ours, and no other."""
+CHECKING = ("pre-commit", "pre-push")
+"""The hooks that may stop Git: with the exit code `STOPPED` of ours, and no other."""
 STOPPED = 7
 GONE, BY_HAND = "program is gone", "changed by hand"
 BEFORE = ".before-dagtasks"
@@ -35,10 +35,12 @@ _UNLESS_ELSEWHERE = (
 )
 """Git says ten times as fast as we could that a commit is none of tasks, and most are not. Its errors have a colon."""
 _CHECK = (
-    '#!/bin/sh\nc="${{0%/*}}/{name}{before}"; [ ! -x "$c" ] || "$c" "$@" || exit $?; '
-    '[ ! -x {program} ] || {command} hooks run {name} "$@" || [ $? -ne {stopped} ]\n'
+    '#!/bin/sh\nc="${{0%/*}}/{name}{before}"; {read}[ ! -x "$c" ] || {give}"$c" "$@" || exit $?; '
+    '[ ! -x {program} ] || {give}{command} hooks run {name} "$@" || [ $? -ne {stopped} ]\n'
 )
-_COMMAND = re.compile(r".*; \[ ! -x .+? \] \|\| (?:case .+ esac \|\| )?(.+) hooks run ")
+_READ, _GIVE = 'i="$(cat; echo .)"; ', 'printf %s "${i%.}" | '
+"""What Git tells a hook on its standard input is for both. A shell cuts off the last line breaks, but for the point."""
+_COMMAND = re.compile(r".*; \[ ! -x .+? \] \|\| (?:case .+ esac \|\| |printf .+ \| )?(.+) hooks run ")
 
 
 class State(NamedTuple):
@@ -137,12 +139,15 @@ class HookFile(NamedTuple):
 
 def make_text(name: str, command: Sequence[str]) -> str:
     """The whole of a hook of ours."""
-    return (_CHECK if name == CHECKING else _AFTERWARDS).format(
+    has_input = name == "pre-push"
+    return (_CHECK if name in CHECKING else _AFTERWARDS).format(
         name=name,
         before=BEFORE,
         stopped=STOPPED,
         program=shlex.quote(command[0]),
         unless=_UNLESS_ELSEWHERE if name == "post-commit" else "",
+        read=_READ if has_input else "",
+        give=_GIVE if has_input else "",
         command=shlex.join(command),
     )
 

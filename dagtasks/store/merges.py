@@ -77,6 +77,12 @@ def read_staged_paths(git: Git) -> set[str]:
     return _split(git.read("diff", "--cached", *_NAMES, "--"))
 
 
+def read_unpushed_paths(git: Git, commit: str, remote: str) -> set[str]:
+    """The files, relative to the root, that commits change which the remote, as far as is known here, has not."""
+    names = git.read("log", "--format=", "-m", *_NAMES, commit, "--not", f"--remotes={remote}", "--")
+    return _split(names)
+
+
 def _split(paths: str) -> set[str]:
     return {path for path in paths.split("\0") if path}
 

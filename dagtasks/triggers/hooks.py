@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -133,6 +134,22 @@ def _pre_commit(call: Call) -> list[str]:
     return []
 
 
+def _pre_push(call: Call) -> list[str]:
+    """Git tells a line for each ref: what is pushed and its commit, what that becomes there and what it was."""
+    from dagtasks.service.checks import find_unpushed
+
+    remote = call.arguments[0] if call.arguments else ""
+    commits = [words[1] for words in map(str.split, sys.stdin) if len(words) == 4 and words[1].strip("0")]
+    problems = find_unpushed(call.project, remote, commits)
+    if problems:
+        raise InvalidProject(
+            "what is pushed has errors, so nothing was pushed",
+            hint="mend it and commit; `git push --no-verify` pushes without this check",
+            problems=problems,
+        )
+    return []
+
+
 def _pass_over(call: Call) -> list[str]:
     """What the steps of a run commit starts nothing."""
     with suppress(LockTimeout):
@@ -151,6 +168,7 @@ _HOOKS: dict[str, Callable[[Call], list[str]]] = {
     "post-merge": _post_merge,
     "post-rewrite": _post_rewrite,
     "pre-commit": _pre_commit,
+    "pre-push": _pre_push,
 }
 _HOOKS_BELOW_RUNS = {"post-commit": _pass_over}
 

@@ -110,6 +110,7 @@ def test_install_status_uninstall(root: Path, cli: Cli) -> None:
     assert states(cli(root, "hooks", "status", "--json")) == {
         **dict.fromkeys(AFTERWARDS, "installed"),
         "pre-commit": "not installed",
+        "pre-push": "not installed",
     }
     before = {name: hook(root, name).stat() for name in AFTERWARDS}
     assert cli(root, "hooks", "install").code == 0
@@ -206,9 +207,9 @@ def test_a_hook_that_was_changed_by_hand_is_left_alone(root: Path, cli: Cli) -> 
 
 
 def test_a_hook_whose_program_is_gone_is_quiet_and_can_be_installed_anew(root: Path, cli: Cli) -> None:
-    cli(root, "hooks", "install", *AFTERWARDS, "pre-commit")
+    cli(root, "hooks", "install", *AFTERWARDS, "pre-commit", "pre-push")
     program = str(Path(sys.executable).with_name("dagtasks"))
-    for name in [*AFTERWARDS, "pre-commit"]:
+    for name in [*AFTERWARDS, "pre-commit", "pre-push"]:
         text = hook(root, name).read_text()
         assert text.count(program) == 2
         hook(root, name).write_text(
@@ -513,3 +514,61 @@ def test_a_check_that_fails_for_another_reason_does_not_stop_git(checked: Path) 
     path = hook(checked, "pre-commit")
     path.write_text(path.read_text().replace(" hooks run pre-commit", " -C /nowhere hooks run pre-commit"))
     assert commit(checked, {ONE: "name: [\n"}).code == 0
+
+
+# --- pre-push -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pushing(root: Path, cli: Cli, tmp_path: Path) -> Path:
+    git(tmp_path, "init", "-q", "--bare", "hub.git")
+    git(root, "remote", "add", "origin", str(tmp_path / "hub.git"))
+    git(root, "push", "-q", "origin", "HEAD")
+    assert cli(root, "hooks", "install", "pre-push").code == 0
+    return root
+
+
+def test_a_push_of_commits_with_errors_is_stopped(pushing: Path, tmp_path: Path) -> None:
+    assert commit(pushing, {TWO: FILES[TWO].replace("planned", "blocked")}).code == 0
+    assert call(pushing, "push", "-q", "origin", "HEAD") == Result(0, "", "")
+    before = git(tmp_path / "hub.git", "for-each-ref")
+    commit(pushing, {ONE: "name: [\n"})
+    git(pushing, "checkout", "-q", "-b", "other", "HEAD^")
+    commit(pushing, {"README": "fine"})
+    done = call(pushing, "push", "-q", "origin", "main", "other")
+    assert done.code == 1
+    assert f"{git(pushing, 'rev-parse', '--short=10', 'main')}:{ONE}:2:1: DT102" in done.err
+    assert "git push --no-verify" in done.err
+    assert git(tmp_path / "hub.git", "for-each-ref") == before
+    assert call(pushing, "push", "-q", "origin", "other").code == 0
+    assert call(pushing, "push", "-q", "origin", "--delete", "other").code == 0
+    assert call(pushing, "push", "-q", "--no-verify", "origin", "main").code == 0
+
+
+def test_what_the_remote_has_already_stops_no_push(pushing: Path) -> None:
+    commit(pushing, {ONE: "name: [\n"})
+    git(pushing, "push", "-q", "--no-verify", "origin", "main")
+    git(pushing, "checkout", "-q", "-b", "other")
+    commit(pushing, {TWO: FILES[TWO].replace("planned", "blocked")})
+    assert call(pushing, "push", "-q", "origin", "other").code == 0
+    commit(pushing, {TWO: FILES[TWO].replace("depends_on:", "depends_on: [web-000009]")})
+    assert "DT203" in call(pushing, "push", "-q", "origin", "other").err
+
+
+def test_a_chained_hook_reads_what_is_pushed_too(pushing: Path, cli: Cli, tmp_path: Path) -> None:
+    cli(pushing, "hooks", "uninstall", "pre-push")
+    write_hook(hook(pushing, "pre-push"), f"#!/bin/sh\ncat > {tmp_path}/seen; echo $1 >> {tmp_path}/seen\n")
+    assert states(cli(pushing, "hooks", "install", "pre-push", "--json")) == {"pre-push": "chained"}
+    old = git(pushing, "rev-parse", "HEAD")
+    commit(pushing, {"README": "new"})
+    assert call(pushing, "push", "-q", "origin", "main").code == 0
+    new = git(pushing, "rev-parse", "HEAD")
+    seen = f"refs/heads/main {new} refs/heads/main {old}\norigin\n"
+    assert (tmp_path / "seen").read_text() == seen
+    commit(pushing, {ONE: "name: [\n"})
+    assert call(pushing, "push", "-q", "origin", "main").code == 1
+    hook(pushing, "pre-push.before-dagtasks").write_text("#!/bin/sh\nexit 9\n")
+    commit(pushing, {ONE: FILES[ONE]})
+    assert call(pushing, "push", "-q", "origin", "main").code == 1
+    assert states(cli(pushing, "hooks", "uninstall", "pre-push", "--json"))["pre-push"] == "not installed"
+    assert hook(pushing, "pre-push").read_text() == "#!/bin/sh\nexit 9\n"

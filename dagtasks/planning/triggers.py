@@ -16,11 +16,11 @@ from dagtasks.language.kinds import ANY, STRING, Kind, object_of
 from dagtasks.language.syntax import ExpressionError
 from dagtasks.model.event import Event
 from dagtasks.model.parameter import ROOTS
-from dagtasks.model.summary import CallSummary, ProjectSummary, TaskSummary, TemplateSummary, TriggerSummary
+from dagtasks.model.summary import ProjectSummary, TaskSummary, TemplateSummary, TriggerSummary
 from dagtasks.model.values import JSON, Status
 from dagtasks.planning.index import Index
 from dagtasks.planning.names import PROJECT_KIND, TASK_KIND
-from dagtasks.planning.references import ReferenceFault, find_called
+from dagtasks.planning.references import find_named
 from dagtasks.planning.steps import texts_of
 from dagtasks.planning.summaries import read_parameters
 
@@ -158,18 +158,12 @@ def find_coded(row: TemplateSummary, templates: Mapping[str, TemplateSummary], a
     """The parameters of the template that are run as code, by itself or by what it calls. `above` are its callers."""
     found = set(row.coded)
     for call in row.calls:
-        called = _find_called(call, templates)
+        called = find_named(call.template, templates)
         if called and called.name not in (*above, row.name):
             coded = find_coded(called, templates, (*above, row.name))
             given = [call.given[name] for name in coded if name in call.given]
             found |= {name for _, text in texts_of(given, ()) for name in _parameters_in(text)}
     return found
-
-
-def _find_called(call: CallSummary, templates: Mapping[str, TemplateSummary]) -> TemplateSummary | None:
-    with suppress(ReferenceFault):
-        return find_called(call.template, templates)
-    return None
 
 
 def _parameters_in(text: str) -> Iterator[str]:

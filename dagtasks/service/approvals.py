@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from dagtasks.errors import DagtasksError, NotFound
@@ -13,7 +12,7 @@ from dagtasks.model.summary import TemplateSummary
 from dagtasks.planning.index import Index
 from dagtasks.planning.plan import PlannedTemplate
 from dagtasks.planning.planner import HIDDEN, find_called_templates, find_scripts, steps_of
-from dagtasks.planning.references import ReferenceFault, find_called
+from dagtasks.planning.references import find_named
 from dagtasks.planning.trust import Covered, cover, find_difference, list_references, write_down
 from dagtasks.service.links import find_task
 from dagtasks.service.runs import plan_called
@@ -62,7 +61,7 @@ class _Maker:
         """The template by itself, and each workflow of a task and each trigger of a project that binds it."""
         yield self.make(row.name, row.name, {})
         for bound in _list_bound(self._index):
-            if _find_row(self._index, bound.template) == row:
+            if find_named(bound.template, self._index.templates) == row:
                 yield self.make(*bound)
 
 
@@ -81,12 +80,6 @@ def _list_bound(index: Index) -> Iterator[_Bound]:
     for project in index.projects.values():
         for trigger in project.triggers:
             yield _Bound(f"{project.key} on {trigger.on}", trigger.template, trigger.parameters)
-
-
-def _find_row(index: Index, template: str) -> TemplateSummary | None:
-    with suppress(ReferenceFault):
-        return find_called(template, index.templates)
-    return None
 
 
 def find_candidates(project: Project, text: str) -> list[Candidate]:
@@ -211,9 +204,16 @@ def _steps(candidate: Candidate) -> Iterator[dict[str, Any]]:
             yield {"template": reference, "name": step["name"], "kind": kind, "executes": _EXECUTES[kind](step[kind])}
 
 
+def _with_arguments(what: Any, body: Mapping[str, Any]) -> Any:
+    arguments = body.get("args")
+    if not arguments:
+        return what
+    return [*(what if isinstance(what, list) else [what] if what else []), *arguments]
+
+
 _EXECUTES: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
-    "container": lambda body: body.get("command"),
-    "script": lambda body: body.get("source") or body.get("file"),
+    "container": lambda body: _with_arguments(body.get("command"), body),
+    "script": lambda body: _with_arguments(body.get("source") or body.get("file"), body),
     "api": lambda body: f"{body.get('method', 'GET')} {body['url']}",
     "workflow": lambda body: body["template"],
     "approval": lambda body: body["message"],

@@ -42,7 +42,10 @@ steps:
   - {name: call, workflow: {template: inner}}
   - {name: say, script: {file: scripts/say.sh, env: {TOKEN: "${secrets.TOKEN}"}}}
 """
-INNER = "metadata: {name: inner}\nsteps: [{name: deep, container: {image: 'alpine:3', command: echo deep}}]\n"
+INNER = """\
+metadata: {name: inner}
+steps: [{name: deep, container: {image: 'alpine:3', command: [echo, deep], args: [down]}}]
+"""
 FILES = {
     "tasks/web/project.yaml": "name: Web\n",
     "tasks/web/web-000001.yaml": TASK.format(command="echo hello"),
@@ -334,7 +337,7 @@ def test_show_says_what_is_covered_and_what_changed(root: Path, cli: Cli) -> Non
     assert [(step["template"], step["name"], step["executes"]) for step in sheet["steps"]] == [
         ("outer", "call", "inner"),
         ("outer", "say", "scripts/say.sh"),
-        ("inner", "deep", "echo deep"),
+        ("inner", "deep", ["echo", "deep", "down"]),
     ]
     cli(root, "trust", "approve", "outer", "--yes")
     assert "changed since" not in cli(root, "trust", "show", "outer").out

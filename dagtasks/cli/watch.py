@@ -11,7 +11,7 @@ import click
 from dagtasks.cli.app import App
 from dagtasks.cli.output import note, show_problems
 from dagtasks.cli.wording import describe_events
-from dagtasks.errors import InvalidInput
+from dagtasks.errors import DagtasksError
 from dagtasks.service import boards
 
 if TYPE_CHECKING:
@@ -41,9 +41,8 @@ def _make_watcher(project: Project) -> Watcher:
     try:
         from dagtasks.triggers.watch import Watcher
     except ModuleNotFoundError as error:
-        raise InvalidInput(
-            "watching needs the extra `watch`", hint="install it: pip install 'dagtasks[watch]'"
-        ) from error
+        hint = "install it: pip install 'dagtasks[watch]'"
+        raise DagtasksError(f"watching needs the package {error.name}", hint=hint) from error
     return Watcher(project, _tell, note)
 
 
@@ -62,5 +61,5 @@ def _tell(seen: Seen) -> None:
     if seen.events:
         click.echo(describe_events([event.to_json() for event in seen.events]))
     show_problems(seen.problems)
-    if seen.queued:
-        note(seen.queued)
+    for text in seen.notes:
+        note(text)

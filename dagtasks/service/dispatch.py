@@ -7,18 +7,20 @@ the cursor; all of it under the lock. So one change gives one set of events, who
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from dagtasks.errors import LockTimeout, Problem, has_errors
 from dagtasks.model.event import Event
 from dagtasks.model.summary import PhaseSummary, ProjectSummary, TaskSummary
 from dagtasks.model.values import JSON
 from dagtasks.planning.changes import find_events, keep_last_good
 from dagtasks.planning.index import Index
 from dagtasks.store.cursor import Cursor, CursorFile, Mark, Memory, find_identity
-from dagtasks.store.files import LOCK_SECONDS, hold_lock
+from dagtasks.store.files import LOCK_SECONDS, WriteError, hold_lock
 from dagtasks.store.git import Git
 from dagtasks.store.project import Project
 from dagtasks.store.queue import Entry, Queue
@@ -32,13 +34,18 @@ _LOOKED = "looked"
 
 
 class Look(NamedTuple):
-    """What a look found: what happened, and what was queued for it."""
+    """What a look found: what happened, and what was queued for it.
+
+    `wrong` are the errors in the files now; `said` tells what commits said of tasks, a line each.
+    """
 
     events: list[Event]
     queued: list[Entry]
+    wrong: Sequence[Problem] = ()
+    said: Sequence[str] = ()
 
 
-NOTHING = Look([], [])
+NOTHING = Look([], [], [])
 
 
 def look(project: Project, *, seconds: float = LOCK_SECONDS, memory: Memory | None = None) -> Look:
@@ -51,12 +58,29 @@ def look(project: Project, *, seconds: float = LOCK_SECONDS, memory: Memory | No
         _wait_for_git(project)
         index, file = project.load(), CursorFile(project, memory)
         mark, identity = file.find_mark(), find_identity(index)
+        wrong = [problem for problem in index.problems if has_errors([problem])]
         if mark and identity and project.recall(_LOOKED) == [identity, mark.id]:
-            return NOTHING
-        found = _compare(project, file, index)
+            return NOTHING._replace(wrong=wrong)
+        found = _compare(project, file, index)._replace(wrong=wrong)
         if identity and (mark := file.find_mark()):
             project.remember(_LOOKED, [identity, mark.id])
         return found
+
+
+def catch_up(project: Project, *, seconds: float = LOCK_SECONDS, memory: Memory | None = None) -> Look:
+    """Look, give tasks the status that new commits say they have (`Completes: ID`), and look what that starts.
+
+    What a commit changes and what it says are two changes: the second is looked at after the first. Raises as `look`.
+    """
+    from dagtasks.service.drift import follow_commits
+
+    first, said = look(project, seconds=seconds, memory=memory), []
+    with suppress(LockTimeout, WriteError):  # then the next look does it
+        said = follow_commits(project)
+    if not said:
+        return first
+    second = look(project, seconds=seconds, memory=memory)
+    return Look([*first.events, *second.events], [*first.queued, *second.queued], second.wrong, said)
 
 
 def _wait_for_git(project: Project) -> None:

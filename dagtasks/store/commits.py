@@ -13,14 +13,13 @@ from typing import NamedTuple
 from dagtasks.errors import Conflict, GitError
 from dagtasks.store.files import WriteError, write_file
 from dagtasks.store.git import Git
+from dagtasks.store.hooks import SPEAKER
 from dagtasks.store.orphans import GitNote, Started
 
 CHANGED = "dagtasks"
 UNDONE = "dagtasks undo"
 FOLLOWED = "dagtasks pull"
 """What Git's log of a branch in this clone (the reflog) says of a commit that dagtasks made, or brought here."""
-SPEAKER = "dagtasks: "
-"""Begins each line of a hook of ours."""
 RETRY_SECONDS = 5.0
 """How long a lock of another git is waited for."""
 

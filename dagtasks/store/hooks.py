@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from dagtasks.errors import Conflict
+from dagtasks.planning.drift import MEANINGS
 from dagtasks.store.files import write_file
 from dagtasks.store.git import Git
 
 CHECKING = ("pre-commit", "pre-push")
 """The hooks that may stop Git: with the exit code `STOPPED` of ours, and no other."""
+SPEAKER = "dagtasks: "
+"""Begins each line that a hook of ours says."""
 STOPPED = 7
 GONE, BY_HAND = "program is gone", "changed by hand"
 BEFORE = ".before-dagtasks"
@@ -31,7 +34,8 @@ _AFTERWARDS = (
 )
 _UNLESS_ELSEWHERE = (
     'case "$(git log -1 --first-parent -m --name-only --no-show-signature '
-    "--format='%(trailers:key=Completes,key=Starts,key=Blocks)' 2>&1)\" in *tasks/*|*templates/*|*:*) false;; esac || "
+    f"--format='%(trailers:{','.join(f'key={name}' for name in MEANINGS)})' 2>&1)\" "
+    "in *tasks/*|*templates/*|*:*) false;; esac || "
 )
 """Git says ten times as fast as we could that a commit is none of tasks, and most are not. Its errors have a colon."""
 _CHECK = (

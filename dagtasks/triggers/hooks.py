@@ -15,7 +15,8 @@ from dagtasks.errors import InvalidInput, InvalidProject, LockTimeout, ProjectNo
 from dagtasks.model.names import choose_from
 from dagtasks.service import dispatch
 from dagtasks.service.dispatch import is_busy
-from dagtasks.store.files import LOCK_HELD, WriteError
+from dagtasks.store.files import LOCK_HELD
+from dagtasks.store.hooks import SPEAKER
 from dagtasks.store.process import DEPTH
 from dagtasks.store.project import Project, find_project
 from dagtasks.store.queue import Queue
@@ -57,7 +58,7 @@ def run(name: str, arguments: Sequence[str], start: Path, options: Options) -> l
     except _TooLong:
         if not os.environ.get(DEPTH):
             _start_runner(call.project)  # it looks, too, and takes its time
-        lines = [f"dagtasks: {name} took longer than {SECONDS} s and was given up; see: dagtasks validate --changed"]
+        lines = [f"{SPEAKER}{name} took longer than {SECONDS} s and was given up; see: dagtasks validate --changed"]
     return [*lines, *_work(call.project, options)]
 
 
@@ -83,7 +84,7 @@ def _post_merge(call: Call) -> list[str]:
     is_squash = call.arguments[:1] == ["1"]
     if is_squash or is_busy(call.project):
         return []
-    return [*_tell(call.project, "ORIG_HEAD"), *_follow(call)]
+    return [*_tell(call.project, "ORIG_HEAD"), *_look(call)]
 
 
 def _post_commit(call: Call) -> list[str]:
@@ -91,12 +92,12 @@ def _post_commit(call: Call) -> list[str]:
     if is_busy(call.project):
         return []
     is_merge = not os.environ.get(LOCK_HELD) and call.project.get_git().find_commit("HEAD^2")
-    return [*(_tell(call.project, "HEAD^1") if is_merge else ()), *_follow(call)]
+    return [*(_tell(call.project, "HEAD^1") if is_merge else ()), *_look(call)]
 
 
 def _post_rewrite(call: Call) -> list[str]:
     """Called once at the end of a rebase, while its folder is still there; an amended commit has been looked at."""
-    return [*_tell(call.project, "ORIG_HEAD"), *_follow(call)] if call.arguments[:1] == ["rebase"] else []
+    return [*_tell(call.project, "ORIG_HEAD"), *_look(call)] if call.arguments[:1] == ["rebase"] else []
 
 
 def _post_applypatch(call: Call) -> list[str]:
@@ -173,35 +174,24 @@ _HOOKS: dict[str, Callable[[Call], list[str]]] = {
 _HOOKS_BELOW_RUNS = {"post-commit": _pass_over}
 
 
-def _follow(call: Call) -> list[str]:
-    """Look, and do what commits say of tasks (`Completes: ID`).
-
-    What a commit changes and what it says are two changes: the second is looked at after the first.
-    """
-    from dagtasks.service.drift import follow_commits
-
-    queued, lines = _look(call), []
-    # Our own commands say nothing of the kind, and are not done yet.
-    if not os.environ.get(LOCK_HELD):
-        with suppress(LockTimeout, WriteError):
-            lines = [f"dagtasks: {line}" for line in follow_commits(call.project)]
-    more = [f"dagtasks: and {len(lines) - SHOWN} more tasks"] if len(lines) > SHOWN else []
-    return [*queued, *lines[:SHOWN], *more, *(_look(call) if lines else ())]
-
-
 def _look(call: Call) -> list[str]:
-    """Queue what has been started, and say so in one line."""
+    """Queue what has been started, do what commits say of tasks, and say so."""
+    # Our own commands say nothing of tasks in their commits, and are not done yet.
+    look = dispatch.look if os.environ.get(LOCK_HELD) else dispatch.catch_up
     try:
-        queued = dispatch.look(call.project, seconds=LOCK_SECONDS).queued
+        found = look(call.project, seconds=LOCK_SECONDS)
     except LockTimeout:
         # A runner looks, too, and waits longer.
         _start_runner(call.project)
         return []
-    if not queued:
-        return []
-    from dagtasks.triggers.runner import describe_queued  # all that runs need, and most changes start nothing
+    lines = [*found.said[:SHOWN]]
+    if len(found.said) > SHOWN:
+        lines.append(f"and {len(found.said) - SHOWN} more tasks")
+    if found.queued:
+        from dagtasks.triggers.runner import describe_queued  # all that runs need, and most changes start nothing
 
-    return [f"dagtasks: {describe_queued(call.project, queued)}"]
+        lines.append(describe_queued(call.project, found.queued))
+    return [f"{SPEAKER}{line}" for line in lines]
 
 
 def _work(project: Project, options: Options) -> list[str]:
@@ -214,7 +204,7 @@ def _work(project: Project, options: Options) -> list[str]:
     from dagtasks.service.queue import name_of
     from dagtasks.triggers.runner import work
 
-    return [f"dagtasks: {name_of(record)}: {record.status} ({record.id})" for record in work(project)]
+    return [f"{SPEAKER}{name_of(record)}: {record.status} ({record.id})" for record in work(project)]
 
 
 def _start_runner(project: Project) -> None:
@@ -229,13 +219,13 @@ def _tell(project: Project, since: str) -> list[str]:
     if project.get_git().find_commit(since) is None:
         return []
     brought = find_brought(project, since)
-    lines = [f"dagtasks: {problem}" for problem in brought.problems[:SHOWN]]
+    lines = [f"{SPEAKER}{problem}" for problem in brought.problems[:SHOWN]]
     left = len(brought.problems) - len(lines)
     if left:
-        lines.append(f"dagtasks: {left} more; see: dagtasks validate --changed={since}")
+        lines.append(f"{SPEAKER}{left} more; see: dagtasks validate --changed={since}")
     if brought.unseen:
         lines.append(
-            f"dagtasks: {brought.unseen} older merges were not compared; see: dagtasks validate --changed={since}"
+            f"{SPEAKER}{brought.unseen} older merges were not compared; see: dagtasks validate --changed={since}"
         )
     return lines
 

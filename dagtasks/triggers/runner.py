@@ -9,7 +9,6 @@ from pathlib import Path
 
 from dagtasks.model.run import RunRecord
 from dagtasks.service import dispatch
-from dagtasks.service.drift import follow_commits
 from dagtasks.service.hooks import program
 from dagtasks.service.queue import carry_out, find_waiting, is_done, name_of
 from dagtasks.store.cursor import CursorFile
@@ -35,8 +34,7 @@ def work(project: Project) -> Iterator[RunRecord]:
             if not is_ours:
                 return
             if not dispatch.is_busy(project):
-                follow_commits(project)
-                dispatch.look(project)
+                dispatch.catch_up(project)
             while entry := _take(project, queue, seen):
                 record = carry_out(entry, project)
                 _put_down(project, queue, entry, record)

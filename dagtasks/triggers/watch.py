@@ -29,7 +29,7 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import ObservedWatch
 
-from dagtasks.errors import DagtasksError, Problem, has_errors
+from dagtasks.errors import DagtasksError, Problem
 from dagtasks.model.event import Event
 from dagtasks.service import dispatch
 from dagtasks.store.cursor import Memory
@@ -54,10 +54,10 @@ KINDS: list[type[FileSystemEvent]] = [
 
 
 class Seen(NamedTuple):
-    """What happened, what is to be said of the runs that it started, and what is wrong now and was not before."""
+    """What happened, what is to be said of commits and of started runs, and what is wrong now and was not before."""
 
     events: list[Event]
-    queued: str
+    notes: list[str]
     problems: list[Problem]
 
 
@@ -113,12 +113,11 @@ class Watcher:
             self._tell(seen)
 
     def _see(self, project: Project) -> Seen:
-        found = dispatch.look(project, memory=self._memory)
-        queued = runner.describe_queued(project, found.queued) if found.queued else ""
-        wrong = {problem for problem in project.load().problems if has_errors([problem])}
-        fresh = sorted(wrong - self._wrong)
-        self._wrong = wrong
-        return Seen(found.events, queued, fresh)
+        found = dispatch.catch_up(project, memory=self._memory)
+        notes = [*found.said, *([runner.describe_queued(project, found.queued)] if found.queued else ())]
+        fresh = sorted({*found.wrong} - self._wrong)
+        self._wrong = {*found.wrong}
+        return Seen(found.events, notes, fresh)
 
     def _waits_for_git(self, project: Project) -> bool:
         """Wait for Git to end what it does. Whether files are still those of the middle of a merge or a rebase."""

@@ -248,6 +248,6 @@ def test_what_a_commit_changes_and_what_it_says_are_two_changes(root: Path, cli:
     write_files(root, {ONE: BEGUN})
     git(root, "add", "--all")
     done = call(root, "commit", "-qm", "All of it\n\nCompletes: web-000001")
-    assert [line.partition(":")[0] for line in told(done)] == ["waiting for an approval", "web-000001"]
+    assert [line.partition(":")[0] for line in told(done)] == ["web-000001", "waiting for an approval"]
     assert runs(root, cli) == ["1"]
     assert "status: completed" in (root / ONE).read_text()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dagtasks.service import dispatch
+from dagtasks.service import dispatch, drift
 from dagtasks.store.project import Project
 from dagtasks.store.queue import Queue
 from tests.conftest import MakeProject, Result, git, write_files
@@ -100,6 +100,17 @@ def test_an_approval_starts_nothing_and_a_retry_does(root: Path, cli: Cli) -> No
     [run] = cli(root, "runs", "list", "--json").json
     assert cli(root, "runs", "retry", run["id"]).code == 0
     assert len(log(root)) == 1
+
+
+def test_what_a_commit_changes_and_what_it_says_each_start_a_run(root: Path, cli: Cli) -> None:
+    drift.begin(Project(root))
+    approve(root, cli)
+    approve(root, cli, "web-000001/w")
+    write_files(root, {ONE: BEGUN})
+    git(root, "commit", "-qam", "All of it\n\nCompletes: web-000001")
+    assert work(root, cli) == [("web-000001", "succeeded")] * 2
+    runs = cli(root, "runs", "list", "--json").json
+    assert [run["trigger"] for run in runs] == ["task.completed", "task.updated"]
 
 
 def test_a_changed_template_has_to_be_approved_anew(root: Path, cli: Cli) -> None:

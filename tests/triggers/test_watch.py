@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dagtasks.service import dispatch
+from dagtasks.service import dispatch, drift
 from dagtasks.service.queue import what_of
 from dagtasks.store.project import Project
 from dagtasks.store.queue import Queue
@@ -133,6 +133,14 @@ def test_a_broken_file_is_told_once_and_the_watcher_goes_on(root: Path) -> None:
         wait_until(lambda: log.seen, log)
         (problem,) = log.seen[0].problems
         assert (problem.path, problem.line, problem.code) == (TWO, 2, "DT102")
+
+
+def test_what_a_commit_says_of_a_task_is_done_and_told(root: Path) -> None:
+    drift.begin(Project(root))
+    with watching(root) as log:
+        git(root, "commit", "-q", "--allow-empty", "-m", "Done\n\nBlocks: web-000002")
+        assert log.take() == ["task.blocked web-000002"]
+    assert "status: blocked" in (root / TWO).read_text()
 
 
 def test_folders_that_go_and_come_again(root: Path) -> None:

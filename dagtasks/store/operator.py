@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import AbstractContextManager
 from hashlib import sha256
 from pathlib import Path
 
 from dagtasks.errors import Conflict
-from dagtasks.store.files import write_file, writing
+from dagtasks.store.files import hold_lock, write_file, writing
 from dagtasks.store.git import Git
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -44,12 +45,21 @@ class OperatorState:
     def write(self, name: str, content: bytes) -> None:
         """Put a file there that the owner alone may read. Raises `Conflict`, `WriteError`."""
         path = self.folder / name
+        self._make_folders(path)
+        write_file(path, content, mode=0o600)
+
+    def lock(self, name: str, what: str) -> AbstractContextManager[None]:
+        """The lock of that name, under which files there are changed. Raises `Conflict`, `WriteError`."""
+        path = self.folder / name
+        self._make_folders(path)
+        return hold_lock(path, what)
+
+    def _make_folders(self, path: Path) -> None:
         with writing(path):
             self.folder.parents[1].mkdir(mode=0o700, parents=True, exist_ok=True)
             for folder in (self.folder.parent, self.folder, path.parent):
                 folder.mkdir(mode=0o700, exist_ok=True)
         self.refuse_unsafe()
-        write_file(path, content, mode=0o600)
 
     def _lies_in_repository(self) -> bool:
         place, common = Path(os.path.realpath(self.folder)), self._git.common_dir

@@ -26,6 +26,7 @@ HEAVY = {
     "httpx",
     "re2",
     "importlib.metadata",
+    "mcp",
 }
 UNUSED_BY_READING = {
     *("subprocess", "secrets", "hashlib", "tempfile", "traceback", "sqlite3", "dataclasses"),
@@ -74,7 +75,15 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["task", "--help"], ["task", "set", "--help"], ["completion", "bash"]]
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["task", "--help"],
+        ["task", "set", "--help"],
+        ["mcp", "--help"],
+        ["completion", "bash"],
+    ],
 )
 def test_help_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     imported = modules_of(tmp_path, *arguments)

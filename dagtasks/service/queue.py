@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,10 +23,12 @@ from dagtasks.planning.plan import Plan
 from dagtasks.service.beginnings import Origin, begin_record, leave, leave_unapproved
 from dagtasks.service.people import actor
 from dagtasks.service.runs import Selection, make_plan
+from dagtasks.service.trust import find_refusal
+from dagtasks.service.trust import name_of as name_of_plan
 from dagtasks.store.process import this_process
 from dagtasks.store.project import Project
 from dagtasks.store.queue import Entry, Queue
-from dagtasks.store.runs import is_parked
+from dagtasks.store.runs import is_parked, make_run_id
 
 TRIES = 3
 """How often a runner begins with an entry: what ended as many runners is given up."""
@@ -59,6 +62,40 @@ def what_of(entry: Entry) -> str:
 def name_of(record: RunRecord) -> str:
     """What the run is called and approved by."""
     return approval_name(record.task, record.workflow, str(record.template["name"]), record.trigger)
+
+
+ASKED = "agent"
+"""The trigger of runs that a program asked for."""
+
+
+def ask(project: Project, task: str, workflow: str | None) -> dict[str, JSON]:
+    """Queue a workflow of a task for a program that may ask and not decide; the entry as `--json` shows it.
+
+    Only what is approved on this machine, with the parameters that the task gives. What is in the queue already is not
+    added again. Raises as `make_plan`, and `Conflict` when it is not approved.
+    """
+    plan = make_plan(project, Selection(task, workflow, trigger=ASKED))
+    if reason := find_refusal(project, plan):
+        name = name_of_plan(plan)
+        hint = f"a person looks at it (dagtasks trust show {name}) and may approve it (dagtasks trust approve {name})"
+        raise Conflict(reason, hint=hint)
+    queue = Queue(project.get_git())
+    with project.lock("queue a run"):
+        same = (entry for entry in queue.entries() if _is_of(entry, project, plan))
+        return to_json(next(same, None) or queue.add([_make_entry(project, plan)])[0])
+
+
+def _is_of(entry: Entry, project: Project, plan: Plan) -> bool:
+    named = entry.root, entry.work.get("task"), entry.work.get("workflow")
+    return named == (str(project.root), plan.task, plan.workflow)
+
+
+def _make_entry(project: Project, plan: Plan) -> Entry:
+    now = datetime.now(UTC)
+    nothing: dict[str, JSON] = {"parameters": {}, "written": {}, "file": None, "fault": None}
+    named = {"task": plan.task, "workflow": plan.workflow, "template": plan.template.name}
+    work: dict[str, JSON] = {"run": make_run_id(now), "event": ASKED, "subject": plan.task, **named, **nothing}
+    return Entry(secrets.token_hex(6), "run", now.isoformat(timespec="milliseconds"), str(project.root), "", work)
 
 
 def cancel(project: Project, text: str) -> RunRecord:

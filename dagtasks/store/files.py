@@ -203,6 +203,13 @@ def append(file: BinaryIO, content: bytes) -> None:
         left = left[file.write(left) :]
 
 
+def append_line(path: Path, line: bytes, *, mode: int) -> None:
+    """Add the line to a file, which is made when missing. Raises `OSError`, also when the path is a symlink."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "ab", buffering=0) as file:
+        append(file, line)
+
+
 def sweep_temps(folder: Path, *, older_than: float = 3600.0) -> None:
     """Remove the temp files that writers left in the folder when they died, once they are an hour old."""
     with suppress(OSError):

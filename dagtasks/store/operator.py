@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from dagtasks.errors import Conflict
-from dagtasks.store.files import hold_lock, write_file, writing
+from dagtasks.store.files import append_line, hold_lock, write_file, writing
 from dagtasks.store.git import Git
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -44,22 +44,33 @@ class OperatorState:
 
     def write(self, name: str, content: bytes) -> None:
         """Put a file there that the owner alone may read. Raises `Conflict`, `WriteError`."""
-        path = self.folder / name
-        self._make_folders(path)
-        write_file(path, content, mode=0o600)
+        write_file(self._prepare(name), content, mode=0o600)
 
     def lock(self, name: str, what: str) -> AbstractContextManager[None]:
         """The lock of that name, under which files there are changed. Raises `Conflict`, `WriteError`."""
-        path = self.folder / name
-        self._make_folders(path)
-        return hold_lock(path, what)
+        return hold_lock(self._prepare(name), what)
 
-    def _make_folders(self, path: Path) -> None:
+    def append(self, name: str, line: bytes, *, limit: int) -> None:
+        """Add the line to a file that the owner alone may read, whoever else adds one.
+
+        A file that would have more than `limit` bytes is put aside first, as `NAME.1`. Raises `Conflict`,
+        `WriteError`, `LockTimeout`.
+        """
+        path = self._prepare(name)
+        with hold_lock(path.parent, f"add to {name}"), writing(path):
+            if path.exists() and path.stat().st_size + len(line) > limit:
+                path.replace(f"{path}.1")
+            append_line(path, line, mode=0o600)
+
+    def _prepare(self, name: str) -> Path:
+        """The path of the file, whose folders are there now and are safe. Raises `Conflict`, `WriteError`."""
+        path = self.folder / name
         with writing(path):
             self.folder.parents[1].mkdir(mode=0o700, parents=True, exist_ok=True)
             for folder in (self.folder.parent, self.folder, path.parent):
                 folder.mkdir(mode=0o700, exist_ok=True)
         self.refuse_unsafe()
+        return path
 
     def _lies_in_repository(self) -> bool:
         place, common = Path(os.path.realpath(self.folder)), self._git.common_dir

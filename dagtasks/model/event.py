@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 from dagtasks.model.values import JSON
 
@@ -48,3 +48,41 @@ class Event(NamedTuple):
         """The event as the keys that `--json` shows."""
         changed: dict[str, JSON] = {field: list(values) for field, values in self.changed.items()}
         return {"type": str(self.type), "subject": self.subject, "name": self.name, "changed": changed}
+
+
+class EventRecord(NamedTuple):
+    """An event as others are told of it, and as it is kept.
+
+    `id` is the same however often it is found. `time` is UTC (ISO 8601), `project` a key. `actor` is who did it,
+    `origin` the run that did. `before` and `after` are the commits that HEAD was at. `run` is told of runs alone.
+    """
+
+    id: str
+    type: str
+    time: str
+    project: str | None
+    subject: str
+    name: str
+    changed: Changed
+    actor: str | None = None
+    origin: str | None = None
+    before: str | None = None
+    after: str | None = None
+    run: Mapping[str, JSON] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The event as the log, the API and the bodies of webhooks hold it."""
+        about = {"project": self.project, "subject": self.subject, "name": self.name}
+        by = {"actor": self.actor, "origin": self.origin, "commit": {"before": self.before, "after": self.after}}
+        changed = {field: list(values) for field, values in self.changed.items()}
+        told = {"id": self.id, "type": self.type, "time": self.time, **about, **by, "changed": changed}
+        return {**told, "run": dict(self.run)} if self.run else told
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The event that `to_json` gave. Raises `LookupError`, `TypeError` or `ValueError` for anything else."""
+        known = {name: data[name] for name in cls._fields if name in data}
+        changed = {field: (old, new) for field, (old, new) in data["changed"].items()}
+        return cls(
+            **{**known, "changed": changed, "before": data["commit"]["before"], "after": data["commit"]["after"]}
+        )

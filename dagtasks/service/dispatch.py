@@ -19,6 +19,8 @@ from dagtasks.model.summary import PhaseSummary, ProjectSummary, TaskSummary
 from dagtasks.model.values import JSON
 from dagtasks.planning.changes import find_events, keep_last_good
 from dagtasks.planning.index import Index
+from dagtasks.service.events import Step, tell
+from dagtasks.service.runevents import tell_runs
 from dagtasks.store.cursor import Cursor, CursorFile, Mark, Memory, find_identity
 from dagtasks.store.files import LOCK_SECONDS, WriteError, hold_lock
 from dagtasks.store.git import Git
@@ -60,8 +62,10 @@ def look(project: Project, *, seconds: float = LOCK_SECONDS, memory: Memory | No
         mark, identity = file.find_mark(), find_identity(index)
         wrong = [problem for problem in index.problems if has_errors([problem])]
         if mark and identity and project.recall(_LOOKED) == [identity, mark.id]:
+            tell_runs(project)
             return NOTHING._replace(wrong=wrong)
         found = _compare(project, file, index)._replace(wrong=wrong)
+        tell_runs(project)
         if identity and (mark := file.find_mark()):
             project.remember(_LOOKED, [identity, mark.id])
         return found
@@ -95,9 +99,10 @@ def _compare(project: Project, file: CursorFile, index: Index) -> Look:
     if cursor is None:
         file.write(Cursor(now, index))
         return NOTHING
-    before = _follow(project.get_git(), cursor, now)
+    known, before = _follow(project.get_git(), cursor, now)
     after = keep_last_good(before, index)
     events = find_events(before, after)
+    tell(project, Step(cursor.mark, now, known, after), events if known is before else find_events(known, after))
     queued = _queue(project, cursor.mark, events, (before, after))
     if events or _differ(cursor.content, after):
         file.write(Cursor(now, after))
@@ -121,32 +126,39 @@ def _make_mark(git: Git) -> Mark:
 # -- what starts nothing --------------------------------------------------------------------------------------------
 
 
-def _follow(git: Git, cursor: Cursor, now: Mark) -> Index:
-    """What was there at the last look, with what checkouts and runs have changed since."""
-    last = cursor.mark
+def _follow(git: Git, cursor: Cursor, now: Mark) -> tuple[Index, Index]:
+    """What was there at the last look, with what checkouts have changed since; and that with what runs have, too.
+
+    The same one twice where no run has.
+    """
+    last, content = cursor.mark, cursor.content
     if (last.head, last.log) == (now.head, now.log):
-        return cursor.content
+        return content, content
     from dagtasks.store.moves import find_moved, read_committed
 
-    content = cursor.content
+    known = content
     for moved in find_moved(git, last.log, last.head, now.head):
         content = _take(content, read_committed(git, moved), moved.paths)
-    return content
+        known = known if moved.by_runs else content
+    return known, content
 
 
-def pass_over(project: Project, paths: Collection[str] = ()) -> None:
+def pass_over(project: Project, paths: Collection[str] = (), *, run: str | None = None) -> None:
     """Take what these files say now, and what checkouts and runs brought, as seen: it starts nothing.
 
-    All else is left to a look. The caller holds the lock.
+    What runs changed is told all the same; `run` is the one that wrote the files, where that is known. All else is left
+    to a look. The caller holds the lock.
     """
     cursor = (file := CursorFile(project)).read() if project.git else None
     if project.git is None or cursor is None:
         return None
     now = _make_mark(project.git)
-    content = _follow(project.git, cursor, now)
+    known, content = _follow(project.git, cursor, now)
+    after = _take(content, project.load(), paths) if paths else content
+    if known is not after:
+        tell(project, Step(cursor.mark, now, known, after, run), find_events(known, after))
     # The id stays: what was queued from it may have to be known again.
-    mark = now._replace(id=cursor.mark.id)
-    return file.write(Cursor(mark, _take(content, project.load(), paths) if paths else content))
+    return file.write(Cursor(now._replace(id=cursor.mark.id), after))
 
 
 def pass_over_commit(project: Project, *, seconds: float = LOCK_SECONDS) -> None:

@@ -94,7 +94,7 @@ def save(project: Project, what: str, make: Callable[[], Change], settings: Writ
             if settings.trailer or os.environ.get(DEPTH):
                 from dagtasks.service.dispatch import pass_over
 
-                pass_over(project, files)
+                pass_over(project, files, run=settings.trailer.partition(": ")[2] or None)
 
 
 class Written(NamedTuple):

@@ -33,6 +33,7 @@ class Moved(NamedTuple):
 
     paths: set[str]
     commit: str
+    by_runs: bool = False
 
 
 def find_moved(git: Git, log_from: int, old: str | None, new: str | None) -> list[Moved]:
@@ -41,7 +42,7 @@ def find_moved(git: Git, log_from: int, old: str | None, new: str | None) -> lis
     by_runs = _find_committed_by_runs(git, old, new) if old and new and old != new else set()
     differing = {path for move in {*checkouts} for path in _diff(git, *move)}
     checked_out = Moved(differing, checkouts[-1][1] if checkouts else "")
-    found = (checked_out, Moved(by_runs, new or ""))
+    found = (checked_out, Moved(by_runs, new or "", by_runs=True))
     return [moved for moved in found if moved.paths and git.find_commit(moved.commit)]
 
 
@@ -65,16 +66,40 @@ def read_committed(git: Git, moved: Moved) -> Index:
     return read_commit(git, moved.commit, Memo({}, {})).narrow(moved.paths).load()
 
 
+class Written(NamedTuple):
+    """A commit that changed a file: the address of its author, and the run that made it ("": none did)."""
+
+    author: str
+    run: str
+
+
+def find_writers(git: Git, old: str | None, new: str | None) -> dict[str, Written]:
+    """Of each file of tasks the last commit between the two that changed it; none where one of the two is not there."""
+    if not old or not new or old == new:
+        return {}
+    # The newest comes first.
+    return {path: written for written, paths in reversed(_read_commits(git, old, new)) for path in paths}
+
+
 def _find_committed_by_runs(git: Git, old: str, new: str) -> set[str]:
-    """None when one of the two is not there."""
-    form = f"--format=%x02%(trailers:key={TRAILER},valueonly)%x03"
+    of_runs: set[str] = set()
+    of_others: set[str] = set()
+    for written, paths in _read_commits(git, old, new):
+        (of_runs if written.run else of_others).update(paths)
+    return of_runs - of_others
+
+
+def _read_commits(git: Git, old: str, new: str) -> list[tuple[Written, list[str]]]:
+    """What changed files of tasks between the two, the newest first; none when one of the two is not there."""
+    form = f"--format=%x02%ae%x01%(trailers:key={TRAILER},valueonly)%x03"
     listing = git.find(
         *("log", "-z", "--name-only", "--no-renames", "--relative"),
         *(f"--max-count={MANY}", form, "--end-of-options", f"{old}..{new}", "--", TASKS),
     )
-    of_runs: set[str] = set()
-    of_others: set[str] = set()
+    found = []
     for commit in (listing or "").split("\x02")[1:]:
-        trailer, _, paths = commit.partition("\x03")
-        (of_runs if trailer.strip() else of_others).update(path for path in paths.strip("\n\0").split("\0") if path)
-    return of_runs - of_others
+        head, _, paths = commit.partition("\x03")
+        author, _, trailer = head.partition("\x01")
+        run = (trailer.split() or [""])[0]
+        found.append((Written(author, run), [path for path in paths.strip("\n\0").split("\0") if path]))
+    return found

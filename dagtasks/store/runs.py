@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from dagtasks.errors import Conflict, DagtasksError, GitError, InvalidProject, LockTimeout, NotFound, Problem
 from dagtasks.model.names import ID_ALPHABET, choose_from
@@ -60,6 +60,13 @@ CODES = {
     "DT404": "A file on `refs/dagtasks/runs` is no record of a run: something else than dagtasks wrote it, or a later "
     "version did. It is left out of lists; the other runs are shown.",
 }
+
+
+class Length(NamedTuple):
+    """How many lines a journal has, and whether its run has ended."""
+
+    lines: int
+    is_ended: bool
 
 
 class RunStore:
@@ -207,6 +214,29 @@ class RunStore:
         if not self.folder.is_dir():
             return []
         return [entry.name for entry in self.folder.iterdir() if (entry / "events.jsonl").exists()]
+
+    def folders(self) -> list[str]:
+        """The ids of all that may be runs of this clone, in order; nothing is read."""
+        with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
+            return sorted(entry.name for entry in entries)
+        return []
+
+    def journal_size(self, run: str) -> int:
+        """How long the journal of a run of this clone is, in bytes; 0 when there is none."""
+        try:
+            return self._journal(run).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+
+    def journal_length(self, run: str) -> Length:
+        """How many lines the journal has, and whether its run has ended. Raises `OSError`."""
+        content = self._journal(run).read_bytes()
+        last = content[: content.rfind(b"\n") + 1].splitlines()[-1:]
+        return Length(content.count(b"\n"), bool(last) and b'"type":"run.finished"' in last[0][:100])
+
+    def read_events(self, run: str) -> list[RunEvent]:
+        """The events of a run of this clone, one a line of its journal. Raises what a damaged one raises."""
+        return list(_read_journal(self._journal(run)))
 
     def _paths_on_ref(self) -> dict[str, str]:
         listing = self._git.find("ls-tree", "-r", "-z", "--name-only", "--end-of-options", REF) or ""

@@ -154,6 +154,14 @@ SETTINGS: tuple[Setting, ...] = (
         env="DAGTASKS_ALLOW_HOSTS",
         operator_only=True,
     ),
+    Setting(
+        "api.hosts",
+        "list",
+        (),
+        "Names under which clients may reach `dagtasks serve`, beside this machine's own, as in `tasks.example.org`.",
+        env="DAGTASKS_API_HOSTS",
+        operator_only=True,
+    ),
 )
 
 BY_NAME = {setting.name: setting for setting in SETTINGS}
@@ -221,6 +229,7 @@ class Settings:
     secrets: Mapping[str, SecretSource] = field(default_factory=dict)
     lint_off: tuple[str, ...] = ()
     forge: ForgeSettings = field(default_factory=ForgeSettings)
+    api_hosts: tuple[str, ...] = ()
 
 
 def combine(layers: Sequence[Layer]) -> Settings:
@@ -238,7 +247,8 @@ def combine(layers: Sequence[Layer]) -> Settings:
     resolved |= {f"{SECRETS}{name}": Resolved(str(source), source.layer) for name, source in secrets.items()}
     forge = ForgeSettings(*(values[f"forge.{part.name}"] for part in fields(ForgeSettings)))
     hosts, off = values["outbound.allow_hosts"], values["lint.off"]
-    return Settings(engine, values["commit"], values["site.url"], hosts, resolved, secrets, off, forge)
+    served = values["api.hosts"]
+    return Settings(engine, values["commit"], values["site.url"], hosts, resolved, secrets, off, forge, served)
 
 
 def _resolve(setting: Setting, layers: Sequence[Layer]) -> Resolved:

@@ -87,11 +87,8 @@ def list_(app: App, /, query: tuple[str, ...], sort: str, limit: int | None, *, 
     QUERY is as in `status:blocked label:api,ui -label:bug @ann is:overdue "free text"`: commas mean or, blanks mean
     and, `-` negates. It is one quoted argument, after `--` when it begins with `-`.
     """
-    words = [
-        *query,
-        *(f'{key}:"{value}"' if " " in value else f"{key}:{value}" for key, value in filters.items() if value),
-    ]
-    answer = views.list_matching(app.project(), " ".join(words), today(), sort=sort, limit=limit)
+    text = views.join_query(query, filters)
+    answer = views.list_matching(app.project(), text, today(), sort=sort, limit=limit)
     text = table(HEAD, [_row(task) for task in answer.data])
     return show("tasks", answer.data, text, as_json=as_json, problems=answer.problems)
 

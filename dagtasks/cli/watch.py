@@ -28,7 +28,7 @@ def watch(app: App, /, serve: str | None) -> int:
     It ends with ^C; runs that it started go on.
     """
     project = app.project()
-    watcher = _make_watcher(project)
+    watcher = make_watcher(project)
     note(f"watching {project.root}; ^C ends it")
     if serve is None:
         watcher.run()
@@ -37,7 +37,8 @@ def watch(app: App, /, serve: str | None) -> int:
     return 0
 
 
-def _make_watcher(project: Project) -> Watcher:
+def make_watcher(project: Project) -> Watcher:
+    """A watcher that tells what happens as `watch` does."""
     try:
         from dagtasks.triggers.watch import Watcher
     except ModuleNotFoundError as error:

@@ -145,6 +145,23 @@ def _data_of_run(project: Project, record: RunRecord) -> Any:
     return found
 
 
+def find_file(project: Project, name: str) -> str:
+    """The path of the template's file, also of one with errors. Raises `NotFound`."""
+    index = project.load()
+    broken = next((file.path for file in index.broken if file.kind == Kind.TEMPLATE and file.id == name), None)
+    return broken or find_template(index, name).path
+
+
+def show_text(project: Project, name: str) -> dict[str, Any]:
+    """The name, path and text of the template's file. Raises `NotFound`, `InvalidProject` when it is no text."""
+    path = find_file(project, name)
+    document = project.read_document(path)
+    try:
+        return {"name": name, "path": path, "text": document.content.decode()}
+    except UnicodeDecodeError:
+        raise InvalidProject(f"{path} is no text", problems=document.problems) from None
+
+
 def find_template(index: Index, text: str) -> TemplateSummary:
     """The row of the template that the text names: by name, as `name@^1.2`, or by path.
 

@@ -5,19 +5,22 @@ Everybody waits for these most often, so nothing is imported here that changes f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagtasks.errors import Problem
 from dagtasks.model.summary import TaskSummary
 from dagtasks.planning import ready
 from dagtasks.planning.index import Index
-from dagtasks.planning.query import is_overdue, parse_query, sort_tasks
+from dagtasks.planning.query import Query, is_overdue, parse_query, sort_tasks
 from dagtasks.service.links import find_task
 from dagtasks.store.layout import comments_folder
 from dagtasks.store.project import Project
+
+if TYPE_CHECKING:
+    from dagtasks.service.pages import Wish
 
 
 class Listing(NamedTuple):
@@ -31,17 +34,46 @@ def list_matching(project: Project, query: str, today: date, *, sort: str = "id"
     """The tasks that the query asks for (all for an empty one), sorted; broken files are in the problems."""
     index = project.load()
     wanted = parse_query(query, index, today)
+    rows = [row_to_json(index, task, today) for task in islice(_find(index, wanted, sort), limit)]
+    return Listing([*rows, *_broken_rows(index, wanted)], index.problems)
+
+
+class Part(NamedTuple):
+    """A page of a listing; `following` is the cursor of the next one, None on the last."""
+
+    listing: Listing
+    following: str | None
+
+
+def list_page(project: Project, query: str, today: date, wish: Wish, *, sort: str = "id") -> Part:
+    """A page of what `list_matching` gives."""
+    from dagtasks.service.pages import cut
+
+    index = project.load()
+    wanted = parse_query(query, index, today)
+    broken = {row["path"]: row for row in _broken_rows(index, wanted)}  # an id can be there twice
+    names = [*(task.id for task in _find(index, wanted, sort)), *broken]
+    page = cut(names, lambda name: name, wish)
+    rows = [broken.get(name) or row_to_json(index, index.tasks[name], today) for name in page.items]
+    return Part(Listing(rows, index.problems), page.following)
+
+
+def _find(index: Index, wanted: Query, sort: str) -> Iterable[TaskSummary]:
     found: Iterable[TaskSummary] = index.tasks.values()  # by id
     if wanted.tests:
         found = filter(wanted.matches, found)
-    if sort != "id":
-        found = sort_tasks(found, sort, index)
-    rows = [row_to_json(index, task, today) for task in islice(found, limit)]
-    if wanted.wants_broken:
-        rows += [
-            {"id": file.id, "project": file.project, "path": file.path, "invalid": True} for file in index.broken_tasks
-        ]
-    return Listing(rows, index.problems)
+    return sort_tasks(found, sort, index) if sort != "id" else found
+
+
+def _broken_rows(index: Index, wanted: Query) -> list[dict[str, Any]]:
+    files = index.broken_tasks if wanted.wants_broken else ()
+    return [{"id": file.id, "project": file.project, "path": file.path, "invalid": True} for file in files]
+
+
+def join_query(words: Iterable[str], filters: Mapping[str, str | None]) -> str:
+    """The query that says the words and, for each filter with a value, `key:value`."""
+    given = (f'{key}:"{value}"' if " " in value else f"{key}:{value}" for key, value in filters.items() if value)
+    return " ".join([*words, *given])
 
 
 def row_to_json(index: Index, task: TaskSummary, today: date) -> dict[str, Any]:

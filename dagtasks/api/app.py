@@ -1,0 +1,53 @@
+"""The application: the routes, how errors are answered, and the gate before all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from dagtasks import __version__
+from dagtasks.api import reading
+from dagtasks.api.desk import PREFIX, Server
+from dagtasks.api.gate import Gate, Guesses
+from dagtasks.api.problems import add_handlers
+from dagtasks.service import keys
+from dagtasks.service.keys import Grant
+
+DESCRIPTION = """\
+Projects, phases, tasks, workflows, templates and runs of one repository. A write is a commit.
+
+Every request needs a key: `Authorization: Bearer dgt_...`, or `X-API-Key`. Errors are problem details (RFC 9457).
+"""
+
+
+def make_routes(server: Server) -> FastAPI:
+    """The application behind the gate."""
+    app = FastAPI(
+        title="dagtasks",
+        version=__version__,
+        description=DESCRIPTION,
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=_name_of,
+    )
+    app.state.server = server
+    app.include_router(reading.router)
+    add_handlers(app)
+    return app
+
+
+def _name_of(route: APIRoute) -> str:
+    return route.name
+
+
+def make_app(server: Server, hosts: Iterable[str] = (), guesses: Guesses | None = None) -> Gate:
+    """The whole application. `hosts` are names under which it may be reached, beside those of this machine."""
+
+    def find_grant(secret: str) -> Grant | None:
+        return keys.find_grant(server.project(), secret, server.now())
+
+    return Gate(make_routes(server), find_grant, hosts, guesses)

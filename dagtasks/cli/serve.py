@@ -1,0 +1,72 @@
+"""`dagtasks serve`: the REST API."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import threading
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+import click
+
+from dagtasks.cli.app import App
+from dagtasks.cli.output import note
+from dagtasks.cli.watch import make_watcher
+from dagtasks.errors import Conflict, DagtasksError
+
+if TYPE_CHECKING:
+    from dagtasks.store.project import Project
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to serve at.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8321, show_default=True, help="0: any that is free.")
+@click.pass_obj
+def serve(app: App, /, host: str, port: int) -> int:
+    """Serve the REST API, and watch files meanwhile, as `watch` does.
+
+    It needs a key (see `dagtasks keys`). It ends with ^C; runs that it started go on.
+    """
+    project = app.project()
+    _refuse_without_key(project)
+    _serve(project, host, port)
+    return 0
+
+
+def _refuse_without_key(project: Project) -> None:
+    from dagtasks.service import keys
+
+    if not keys.has_active(project, datetime.now(UTC)):
+        hint = "make one: dagtasks keys create --name NAME --scope read"
+        raise Conflict("there is no key that opens anything, so nobody could use it", hint=hint)
+
+
+def _serve(project: Project, host: str, port: int) -> None:
+    try:
+        from dagtasks.api import serving
+        from dagtasks.api.desk import Server
+        from dagtasks.triggers import runner
+    except ModuleNotFoundError as error:
+        hint = "install it: pip install 'dagtasks[api]'"
+        raise DagtasksError(f"serving needs the package {error.name}", hint=hint) from error
+    gc.enable()  # a command that ends soon needs none
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    watcher, listening = make_watcher(project), serving.listen(host, port)
+    watching = threading.Thread(target=watcher.run, daemon=True)
+    watching.start()
+    server = Server(project, runner.start_if_idle)
+    names = [*project.settings.api_hosts, *([] if _is_everywhere(host) else [host])]
+    try:
+        serving.run(server, listening, names, lambda: note(f"serving at {serving.address_of(listening)}; ^C ends it"))
+    finally:
+        watcher.stop()
+        watching.join()
+
+
+def _is_everywhere(host: str) -> bool:
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False

@@ -13,13 +13,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import TypeVar
 
 from dagtasks.model.event import Changed, Event, EventType
 from dagtasks.model.summary import BindingSummary, PhaseSummary, ProjectSummary, TaskSummary, TriggerSummary
 from dagtasks.model.values import JSON, Status
-from dagtasks.planning.index import Index
+from dagtasks.planning.index import Index, LazyTasks, find_different, replace_rows
 
 Filed = ProjectSummary | PhaseSummary | TaskSummary
 Subject = Filed | BindingSummary
@@ -28,6 +28,8 @@ R = TypeVar("R", bound=Subject)
 Pairs = dict[str, tuple[R | None, R | None]]
 """What is not the same before and after, by id."""
 
+MANY = 100
+"""So many rows are looked at one by one. With more it is quicker to unpack all."""
 _NO_FIELDS = {
     ProjectSummary: {"key"},
     PhaseSummary: {"project", "key"},
@@ -50,19 +52,24 @@ def find_events(before: Index, after: Index) -> list[Event]:
     ]
 
 
+def has_changed(before: Index, after: Index) -> bool:
+    """Whether a project, a phase or a task is not what it was, be it an event or not."""
+    filed = (before.projects, after.projects), (before.phases, after.phases)
+    return any(_pair(old, new) for old, new in filed) or bool(_pair(before.tasks, after.tasks))
+
+
 def keep_last_good(before: Index, after: Index) -> Index:
     """The index `after`, with what `before` has of the files that cannot be read any more."""
-    filed = ((before.projects, after.projects), (before.phases, after.phases), (before.tasks, after.tasks))
-    if not after.problems or not any(set(old) - set(new) for old, new in filed):
+    if not after.problems:
         return after
     broken = {(file.kind, f"{file.project}/{file.id}" if file.kind == "phase" else file.id) for file in after.broken}
     # A folder that cannot be read, or that a symlink has replaced, hides all that lies below it.
     wrong = {problem.path for problem in after.problems}
 
-    def keep(kind: str, old: Mapping[str, F], new: Mapping[str, F]) -> dict[str, F]:
-        lost = set(old) - set(new)
+    def keep(kind: str, old: Mapping[str, F], new: Mapping[str, F]) -> Mapping[str, F]:
+        lost = (name for name in find_different(old, new) if name in old and name not in new)
         kept = {name: old[name] for name in lost if (kind, name) in broken or _lies_below(old[name].path, wrong)}
-        return dict(sorted({**new, **kept}.items())) if kept else dict(new)
+        return replace_rows(new, kept) if kept else new
 
     return after._replace(
         projects=keep("project", before.projects, after.projects),
@@ -77,9 +84,10 @@ def _lies_below(path: str, folders: set[str]) -> bool:
 
 
 def _pair(before: Mapping[str, R], after: Mapping[str, R]) -> Pairs[R]:
-    old_rows, new_rows = dict(before.items()), dict(after.items())  # single rows may be dear to find
-    names = sorted(old_rows.keys() | new_rows.keys())
-    pairs = ((name, old_rows.get(name), new_rows.get(name)) for name in names)
+    names = find_different(before, after)
+    if len(names) > MANY:  # single rows may be dear to find
+        before, after = dict(before.items()), dict(after.items())
+    pairs = ((name, before.get(name), after.get(name)) for name in sorted(names))
     return {name: (old, new) for name, old, new in pairs if not _is_same(old, new)}
 
 
@@ -122,12 +130,17 @@ def _find_life(kind: str, subject: str, old: Subject | None, new: Subject | None
 
 
 def _find_task_events(before: Index, after: Index, tasks: Pairs[TaskSummary]) -> Iterator[Event]:
-    dependents = {task.id for task in after.tasks.values() if not tasks.keys().isdisjoint(task.depends_on)}
-    for name in sorted(tasks.keys() | dependents):
+    for name in sorted({*tasks, *_find_dependents(after.tasks, tasks.keys())}):
         old, new = before.tasks.get(name), after.tasks.get(name)
         yield from _find_own_events(name, old, new)
         if new and after.is_ready(new) and not (old and before.is_ready(old)):
             yield Event(EventType.TASK_READY, name, new.name, _became_ready(before, old))
+
+
+def _find_dependents(tasks: Mapping[str, TaskSummary], names: Set[str]) -> Iterator[str]:
+    if isinstance(tasks, LazyTasks) and len(names) <= MANY:
+        return (task.id for name in names for task in tasks.find_dependents(name))
+    return (task.id for task in tasks.values() if not names.isdisjoint(task.depends_on))
 
 
 def _find_own_events(name: str, old: TaskSummary | None, new: TaskSummary | None) -> Iterator[Event]:

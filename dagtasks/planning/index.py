@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import cached_property
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from dagtasks.errors import NotFound, Problem
 from dagtasks.model.names import choose_from
@@ -16,6 +17,37 @@ from dagtasks.planning import graph, ready
 T = TypeVar("T")
 R = TypeVar("R", ProjectSummary, PhaseSummary, TaskSummary, TemplateSummary)
 Row = ProjectSummary | PhaseSummary | TaskSummary | TemplateSummary | BrokenFile
+
+
+class LazyTasks(Mapping[str, TaskSummary]):
+    """Tasks by id, whose rows are made when they are asked for; what would walk through all has a short way."""
+
+    @abstractmethod
+    def find_dependents(self, name: str) -> list[TaskSummary]:
+        """The tasks that depend on the one of that name."""
+
+    @abstractmethod
+    def find_different(self, other: Any) -> set[str]:
+        """The ids of tasks that may not be the same in the other ones of this kind; of all others that is sure."""
+
+    @abstractmethod
+    def replace(self, rows: Mapping[str, TaskSummary | None]) -> LazyTasks:
+        """The same with other rows for these ids, and without those that have None."""
+
+
+def find_different(one: Mapping[str, T], other: Mapping[str, T]) -> Set[str]:
+    """The ids of rows that may not be the same in both."""
+    if isinstance(one, LazyTasks) and isinstance(other, LazyTasks):
+        return one.find_different(other)
+    return one.keys() | other.keys()
+
+
+def replace_rows(rows: Mapping[str, T], others: Mapping[str, Any]) -> Mapping[str, T]:
+    """The rows with others for some ids, and without those that have None; in the order of ids."""
+    if isinstance(rows, LazyTasks):
+        return cast("Mapping[str, T]", rows.replace(others))
+    after = {**rows, **others}
+    return {name: row for name in sorted(after) if (row := after[name]) is not None}
 
 
 class _Parts(NamedTuple):

@@ -17,11 +17,11 @@ from dagtasks.errors import LockTimeout, Problem, has_errors
 from dagtasks.model.event import Event
 from dagtasks.model.summary import PhaseSummary, ProjectSummary, TaskSummary
 from dagtasks.model.values import JSON
-from dagtasks.planning.changes import find_events, keep_last_good
-from dagtasks.planning.index import Index
+from dagtasks.planning.changes import find_events, has_changed, keep_last_good
+from dagtasks.planning.index import Index, find_different, replace_rows
 from dagtasks.service.events import Step, tell
 from dagtasks.service.runevents import tell_runs
-from dagtasks.store.cursor import Cursor, CursorFile, Mark, Memory, find_identity
+from dagtasks.store.cursor import Cursor, CursorFile, Mark, find_identity
 from dagtasks.store.files import LOCK_SECONDS, WriteError, hold_lock
 from dagtasks.store.git import Git
 from dagtasks.store.project import Project
@@ -50,15 +50,14 @@ class Look(NamedTuple):
 NOTHING = Look([], [], [])
 
 
-def look(project: Project, *, seconds: float = LOCK_SECONDS, memory: Memory | None = None) -> Look:
+def look(project: Project, *, seconds: float = LOCK_SECONDS) -> Look:
     """Compare the files with the last look and queue what the events start. The first look of all starts nothing.
 
-    Who looks again and again gives the same memory each time. Raises `LockTimeout` when the lock is not got in so many
-    seconds, `WriteError`, outside of Git `ProjectNotFound`.
+    Raises `LockTimeout` when the lock is not got in so many seconds, `WriteError`, outside of Git `ProjectNotFound`.
     """
     with hold_lock(project.lock_path, "look for changes", seconds=seconds):
         _wait_for_git(project)
-        index, file = project.load(), CursorFile(project, memory)
+        index, file = project.load(), CursorFile(project)
         mark, identity = file.find_mark(), find_identity(index)
         wrong = [problem for problem in index.problems if has_errors([problem])]
         if mark and identity and project.recall(_LOOKED) == [identity, mark.id]:
@@ -71,19 +70,19 @@ def look(project: Project, *, seconds: float = LOCK_SECONDS, memory: Memory | No
         return found
 
 
-def catch_up(project: Project, *, seconds: float = LOCK_SECONDS, memory: Memory | None = None) -> Look:
+def catch_up(project: Project, *, seconds: float = LOCK_SECONDS) -> Look:
     """Look, give tasks the status that new commits say they have (`Completes: ID`), and look what that starts.
 
     What a commit changes and what it says are two changes: the second is looked at after the first. Raises as `look`.
     """
     from dagtasks.service.drift import follow_commits
 
-    first, said = look(project, seconds=seconds, memory=memory), []
+    first, said = look(project, seconds=seconds), []
     with suppress(LockTimeout, WriteError):  # then the next look does it
         said = follow_commits(project)
     if not said:
         return first
-    second = look(project, seconds=seconds, memory=memory)
+    second = look(project, seconds=seconds)
     return Look([*first.events, *second.events], [*first.queued, *second.queued], second.wrong, said)
 
 
@@ -104,17 +103,9 @@ def _compare(project: Project, file: CursorFile, index: Index) -> Look:
     events = find_events(before, after)
     tell(project, Step(cursor.mark, now, known, after), events if known is before else find_events(known, after))
     queued = _queue(project, cursor.mark, events, (before, after))
-    if events or _differ(cursor.content, after):
+    if events or has_changed(cursor.content, after):
         file.write(Cursor(now, after))
     return Look(events, queued)
-
-
-def _differ(one: Index, other: Index) -> bool:
-    return any(dict(a) != dict(b) for a, b in zip(_filed(one), _filed(other), strict=True))
-
-
-def _filed(index: Index) -> tuple[Mapping[str, object], ...]:
-    return index.projects, index.phases, index.tasks
 
 
 def _make_mark(git: Git) -> Mark:
@@ -200,9 +191,12 @@ def is_busy(project: Project) -> bool:
 def _take(index: Index, other: Index, paths: Collection[str]) -> Index:
     """The index with what the other has of the files at these paths; of those that cannot be read what there was."""
 
-    def take(old: Mapping[str, R], new: Mapping[str, R]) -> dict[str, R]:
-        kept = {name: row for name, row in old.items() if row.path not in paths}
-        return dict(sorted({**kept, **{name: row for name, row in new.items() if row.path in paths}}.items()))
+    def take(old: Mapping[str, R], new: Mapping[str, R]) -> Mapping[str, R]:
+        names = find_different(old, new)
+        gone = {name: None for name in names if name in old and old[name].path in paths}
+        return replace_rows(
+            old, {**gone, **{name: new[name] for name in names if name in new and new[name].path in paths}}
+        )
 
     taken = other._replace(
         projects=take(index.projects, other.projects),

@@ -1,28 +1,29 @@
 """The cursor of a work tree: what its files said at the last look, and where HEAD stood.
 
-One file, replaced at once. It names the fields of its rows, so that another version of dagtasks can read it. One that
-is missing, damaged or of another form is as if nobody had looked yet.
+One file, replaced at once: a line that says where HEAD stood, and rows in the form of the cache, so that two states are
+compared without unpacking what is the same in both. It names the fields of its rows, so that another version of
+dagtasks can read it. One that is missing, damaged or of another form is as if nobody had looked yet.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import marshal
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from dagtasks.model.summary import BindingSummary, PhaseSummary, ProjectSummary, TaskSummary, TriggerSummary
-from dagtasks.model.values import Priority, Status
-from dagtasks.planning.index import Index
+from dagtasks.planning.index import Index, build_index
 from dagtasks.store.cache import find_local
 from dagtasks.store.files import write_file
 from dagtasks.store.project import Project
-from dagtasks.store.snapshot import Tasks
+from dagtasks.store.records import ROW_FIELDS, Record, pack_row, translate, unpack_row
+from dagtasks.store.snapshot import Tasks, pack_tasks
 
-FORM = 1
+FORM = 2
 """Counted up whenever an older version could not read what a newer one writes."""
-_KINDS: tuple[type[Any], ...] = (ProjectSummary, PhaseSummary, TaskSummary, BindingSummary, TriggerSummary)
+_MARSHAL = 4
+"""The form of `marshal` that every supported Python reads."""
 _HEAD_BYTES = 4096
 
 
@@ -44,55 +45,34 @@ class Cursor(NamedTuple):
     content: Index
 
 
-class Memory:
-    """A cursor that a process keeps from one look to the next, with the first line of the file that it is in."""
-
-    line = b""
-    cursor: Cursor | None = None
-
-
 class CursorFile:
-    """The cursor of the project's work tree. With a memory the file is read only when another process wrote it."""
+    """The cursor of the project's work tree."""
 
-    def __init__(self, project: Project, memory: Memory | None = None) -> None:
+    def __init__(self, project: Project) -> None:
         self._path = find_local(project.root, project.get_git(), "cursor")
-        self._memory = memory or Memory()
 
     def find_mark(self) -> Mark | None:
         """The first line, without reading the rest; None when nobody has looked yet."""
-        with suppress(OSError, *_DAMAGED):
-            return _read_mark(self._read_line())
+        with suppress(OSError, *_DAMAGED), self._path.open("rb") as file:
+            return _read_mark(file.readline(_HEAD_BYTES))
         return None
-
-    def _read_line(self) -> bytes:
-        with self._path.open("rb") as file:
-            return file.readline(_HEAD_BYTES).removesuffix(b"\n")
 
     def read(self) -> Cursor | None:
         """The cursor; None when nobody has looked yet."""
         with suppress(OSError, *_DAMAGED):
-            if self._memory.line and self._memory.line == self._read_line():
-                return self._memory.cursor
             first, _, body = self._path.read_bytes().partition(b"\n")
             if json.loads(first)["sha256"] == sha256(body).hexdigest():
-                self._keep(first, Cursor(_read_mark(first), _read_index(json.loads(body))))
-                return self._memory.cursor
+                return Cursor(_read_mark(first), _read_index(body))
         return None
 
     def write(self, cursor: Cursor) -> None:
         """Put the cursor there; it is on disk then. Raises `WriteError`."""
-        # As ASCII: file names may hold bytes that are no UTF-8.
-        body = json.dumps(_to_json(cursor.content), separators=(",", ":")).encode()
+        body = _dump(cursor.content)
         head = {"form": FORM, **cursor.mark._asdict(), "sha256": sha256(body).hexdigest()}
-        line = json.dumps(head).encode()
-        write_file(self._path, line + b"\n" + body)
-        self._keep(line, cursor)
-
-    def _keep(self, line: bytes, cursor: Cursor) -> None:
-        self._memory.line, self._memory.cursor = line, cursor
+        write_file(self._path, json.dumps(head).encode() + b"\n" + body)
 
 
-_DAMAGED = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+_DAMAGED = (ValueError, TypeError, LookupError, AttributeError, EOFError)
 
 
 def _read_mark(line: bytes) -> Mark:
@@ -102,54 +82,31 @@ def _read_mark(line: bytes) -> Mark:
     return Mark(data["id"], data["head"], data["log"])
 
 
-def _to_json(index: Index) -> dict[str, Any]:
-    return {
-        "fields": [kind._fields for kind in _KINDS],
-        "rows": [[*index.projects.values()], [*index.phases.values()], [*index.tasks.values()]],
-    }
+def _dump(index: Index) -> bytes:
+    others = [*map(pack_row, index.projects.values()), *map(pack_row, index.phases.values())]
+    starts, firsts, count, groups = _pack(index).parts()
+    parts: Any = (ROW_FIELDS, others, (starts, firsts, count))
+    head = marshal.dumps(parts, _MARSHAL)
+    return b"".join([len(head).to_bytes(_SIZE), head, groups])
 
 
-def _read_index(data: Mapping[str, Any]) -> Index:
-    projects, phases, tasks, bindings, triggers = data["fields"]
-    rows = data["rows"]
-    return Index(
-        projects={row.key: row for row in _rows(ProjectSummary, projects, rows[0], triggers)},
-        phases={row.id: row for row in _rows(PhaseSummary, phases, rows[1])},
-        tasks={row.id: row for row in _rows(TaskSummary, tasks, rows[2], bindings)},
-    )
+def _pack(index: Index) -> Tasks:
+    if isinstance(index.tasks, Tasks):
+        return index.tasks
+    return pack_tasks({name: Record(None, b"", pack_row(row), ()) for name, row in index.tasks.items()})
 
 
-def _rows(kind: type[Any], names: list[str], rows: Iterable[list[Any]], inner: list[str] | None = None) -> list[Any]:
-    """Rows whose values are in the order of the names."""
-    restored = [(place, _RESTORED[name]) for place, name in enumerate(names) if name in _RESTORED]
-    found = []
-    for row in rows:
-        for place, restore in restored:
-            row[place] = restore(row[place], inner or [])
-        found.append(row)
-    if tuple(names) == kind._fields:
-        return [*map(kind._make, found)]
-    known = kind._fields
-    return [kind(**{name: value for name, value in zip(names, row, strict=True) if name in known}) for row in found]
+_SIZE = 4
+"""Bytes that say how long the part before the tasks is."""
 
 
-def _tuple(value: Any, _inner: list[str]) -> Any:
-    return tuple(value)
-
-
-_STATUSES: Mapping[str, Status] = {status.value: status for status in Status}
-_PRIORITIES: Mapping[str, Priority] = {priority.value: priority for priority in Priority}
-_RESTORED: Mapping[str, Any] = {
-    "status": lambda value, _: _STATUSES[value],
-    "priority": lambda value, _: _PRIORITIES[value],
-    "labels": _tuple,
-    "depends_on": _tuple,
-    "run_on": _tuple,
-    "gates": lambda value, _: {status: tuple(names) for status, names in value.items()},
-    "triggers": lambda value, inner: tuple(_rows(TriggerSummary, inner, value)),
-    "workflows": lambda value, inner: tuple(_rows(BindingSummary, inner, value)) if value else (),
-}
-"""What JSON does not keep of a field: words and tuples."""
+def _read_index(body: bytes) -> Index:
+    end = _SIZE + int.from_bytes(body[:_SIZE])
+    fields, others, (starts, firsts, count) = marshal.loads(memoryview(body)[_SIZE:end])  # noqa: S302 - summed up above
+    tasks = Tasks(body, [end + start for start in starts], firsts, count)
+    if fields == ROW_FIELDS:
+        return build_index(map(unpack_row, others), ())._replace(tasks=tasks)
+    return build_index([unpack_row(translate(row, fields)) for row in (*others, *tasks.packed())], ())
 
 
 def find_identity(index: Index) -> str | None:

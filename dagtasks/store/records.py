@@ -6,7 +6,7 @@ seals what it keeps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dagtasks.errors import Problem, Severity
@@ -30,6 +30,8 @@ Key = tuple[int, int, int, int]
 
 _KINDS: tuple[type[Row], ...] = (ProjectSummary, PhaseSummary, TaskSummary, TemplateSummary, BrokenFile)
 _PROJECT, _TASK, _TEMPLATE = map(_KINDS.index, (ProjectSummary, TaskSummary, TemplateSummary))
+ROW_FIELDS = tuple(kind._fields for kind in (ProjectSummary, PhaseSummary, TaskSummary, TriggerSummary, BindingSummary))
+"""The fields of packed rows, in their order: of projects, phases and tasks, and of what lies within them."""
 _STATUSES: Mapping[str, Status] = {status.value: status for status in Status}
 _PRIORITIES: Mapping[str, Priority] = {priority.value: priority for priority in Priority}
 
@@ -99,6 +101,23 @@ def unpack_row(packed: Packed) -> Any:
     if kind == _PROJECT:
         return _project(values)
     return _template(values) if kind == _TEMPLATE else _KINDS[kind](*values)
+
+
+def translate(packed: Packed, fields: Sequence[Sequence[str]]) -> Packed:
+    """The row of a project, a phase or a task in which the fields were not `ROW_FIELDS` but these."""
+    kind, is_marked, values = packed
+    row: Any = _rename(values, fields[kind], _KINDS[kind])
+    *_, triggers, bindings = fields
+    if kind == _PROJECT:
+        row = row._replace(triggers=[_rename(trigger, triggers, TriggerSummary) for trigger in row.triggers])
+    if kind == _TASK:
+        row = row._replace(workflows=[_rename(binding, bindings, BindingSummary) for binding in row.workflows])
+    return kind, is_marked, tuple(row)
+
+
+def _rename(values: Packed, fields: Sequence[str], kind: Any) -> Any:
+    """Values of these fields as a row of the kind, without those that it does not know."""
+    return kind(**{name: value for name, value in zip(fields, values, strict=True) if name in kind._fields})
 
 
 def _project(values: Packed) -> ProjectSummary:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import marshal
 from bisect import bisect_right
-from collections.abc import ItemsView, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 from dagtasks.model.summary import TaskSummary
-from dagtasks.planning.index import Index
+from dagtasks.planning.index import Index, LazyTasks
 from dagtasks.planning.ready import Start
 from dagtasks.store.cache import SEAL
-from dagtasks.store.records import Packed, Record, unpack_problem, unpack_row
+from dagtasks.store.records import Packed, Record, pack_row, unpack_problem, unpack_row
 from dagtasks.store.scanning import Keys
 
 GROUP = 32
@@ -22,7 +22,7 @@ _SIZE = 4
 """Bytes that say how long the part before the tasks is."""
 
 
-class Tasks(Mapping[str, TaskSummary]):
+class Tasks(LazyTasks):
     """Tasks by id, in the order of ids. They are unpacked in groups, when one of a group is asked for.
 
     The groups lie in `content` one after the other, from the first of the `starts` to the last; `firsts` are the first
@@ -64,6 +64,10 @@ class Tasks(Mapping[str, TaskSummary]):
         """The tasks, by id; each group is unpacked when its turn comes."""
         return (task for group in self.groups() for task in group.values())
 
+    def packed(self) -> Iterator[Packed]:
+        """The rows as they are kept."""
+        return (row for number in range(len(self._firsts)) for row in self._load(number)[1])
+
     def find_dependents(self, name: str) -> list[TaskSummary]:
         """The tasks that depend on the one of that name. Only groups in which the name occurs are unpacked."""
         groups = (self._group(number).values() for number in self._find_mentions(name.encode()))
@@ -74,22 +78,42 @@ class Tasks(Mapping[str, TaskSummary]):
         digests, _ = self._load(self._find_group(name))
         return digests[name]
 
-    def with_records(self, records: Mapping[str, Record]) -> Tasks:
-        """The same with other records for some of the tasks, and with new tasks. There must be a task already."""
-        changed: dict[int, dict[str, Record]] = {}
+    def find_different(self, other: Tasks) -> set[str]:
+        """The ids of tasks that may not be the same in the other ones. Only groups that differ are unpacked."""
+        mine, theirs = self._slices().items(), other._slices().items()
+        own, others = _read_digests(mine - theirs), _read_digests(theirs - mine)
+        return {name for name in own.keys() | others.keys() if not own.get(name) or own[name] != others.get(name)}
+
+    def _slices(self) -> dict[str, bytes]:
+        """The groups by their first ids."""
+        bounds = pairwise(self._starts)
+        return {first: self._content[start:end] for first, (start, end) in zip(self._firsts, bounds, strict=True)}
+
+    def replace(self, rows: Mapping[str, TaskSummary | None]) -> Tasks:
+        """The same with other rows for these ids, and without those that have None. Which files they are of is lost."""
+        records = {name: Record(None, b"", pack_row(row), ()) if row else None for name, row in rows.items()}
+        return self.with_records(records) if self._firsts else pack_tasks({n: one for n, one in records.items() if one})
+
+    def with_records(self, records: Mapping[str, Record | None]) -> Tasks:
+        """The same with other records for some of the tasks, and with new tasks. There must be a task already.
+
+        Those that have None are left out.
+        """
+        changed: dict[int, dict[str, Record | None]] = {}
         for name, record in records.items():
             changed.setdefault(max(bisect_right(self._firsts, name) - 1, 0), {})[name] = record
         groups: list[_Group] = []
         for number, (start, end) in enumerate(pairwise(self._starts)):
             if number in changed:
-                digests, rows = self._load(number)
-                old = {name: _Kept(digests[name], row) for name, row in zip(digests, rows, strict=True)}
-                groups += _pack_groups(
-                    {**old, **{name: _Kept(one.digest, one.row) for name, one in changed[number].items()}}
-                )
+                groups += _pack_groups(self._change(number, changed[number]))
             else:
                 groups.append(_Group(self._firsts[number], memoryview(self._content)[start:end]))
-        return _join(groups, self._count + sum(name not in self for name in records))
+        return _join(groups, self._count + sum((one is not None) - (name in self) for name, one in records.items()))
+
+    def _change(self, number: int, changed: Mapping[str, Record | None]) -> dict[str, _Kept]:
+        digests, rows = self._load(number)
+        old = {name: _Kept(digests[name], row) for name, row in zip(digests, rows, strict=True) if name not in changed}
+        return old | {name: _Kept(one.digest, one.row) for name, one in changed.items() if one}
 
     def content_id(self) -> str:
         """Stands for the files of all these tasks and what they say; equal ones may have different ids."""
@@ -128,6 +152,12 @@ class Tasks(Mapping[str, TaskSummary]):
         view = memoryview(self._content)[self._starts[number] :]
         group: tuple[dict[str, bytes], list[Packed]] = marshal.loads(view)  # noqa: S302 - the cache looked at the seal
         return group
+
+
+def _read_digests(groups: Iterable[tuple[str, bytes]]) -> dict[str, bytes]:
+    """The ids of all tasks in the groups with the digests of the files."""
+    loaded = (marshal.loads(group) for _, group in groups)  # noqa: S302 - as above
+    return {name: digest for digests, _ in loaded for name, digest in digests.items()}
 
 
 class _Items(ItemsView[str, TaskSummary]):

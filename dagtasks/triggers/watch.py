@@ -32,7 +32,6 @@ from watchdog.observers.api import ObservedWatch
 from dagtasks.errors import DagtasksError, Problem
 from dagtasks.model.event import Event
 from dagtasks.service import dispatch
-from dagtasks.store.cursor import Memory
 from dagtasks.store.layout import TASKS, TEMPLATES
 from dagtasks.store.project import Project
 from dagtasks.triggers import runner
@@ -74,7 +73,6 @@ class Watcher:
         self._warn = warn
         self._bell = Bell()
         self._wrong: set[Problem] = set()
-        self._memory = Memory()
         self._is_stopped = False
 
     def run(self) -> None:
@@ -113,7 +111,7 @@ class Watcher:
             self._tell(seen)
 
     def _see(self, project: Project) -> Seen:
-        found = dispatch.catch_up(project, memory=self._memory)
+        found = dispatch.catch_up(project)
         notes = [*found.said, *([runner.describe_queued(project, found.queued)] if found.queued else ())]
         fresh = sorted({*found.wrong} - self._wrong)
         self._wrong = {*found.wrong}

@@ -12,8 +12,10 @@ import pytest
 
 from dagtasks.service import dispatch
 from dagtasks.service.queue import what_of
+from dagtasks.store.cursor import CursorFile
 from dagtasks.store.project import Project
 from dagtasks.store.queue import Queue
+from dagtasks.store.records import ROW_FIELDS, Packed, pack_row
 from tests.conftest import MakeProject, Result, git, write_files
 
 Cli = Callable[..., Result]
@@ -83,22 +85,28 @@ def test_a_cursor_that_cannot_be_read_is_as_none(damage: str, repository: Projec
     assert queued(repository) == ["web-000002/w"]
 
 
-def test_a_cursor_of_another_version_is_read_by_the_names_of_its_fields(repository: Project) -> None:
+def test_a_cursor_of_another_version_is_read_by_the_names_of_its_fields(
+    repository: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A field that is not known yet, and one that was not there then."""
-    file = cursor_of(repository)
-    head, _, body = file.read_bytes().partition(b"\n")
-    data = json.loads(body)
-    fields = data["fields"][2]
-    due, rows = fields.index("due"), data["rows"][2]
-    data["fields"][2] = [*fields[:due], *fields[due + 1 :], "colour"]
-    data["rows"][2] = [[*row[:due], *row[due + 1 :], "red"] for row in rows]
-    body = json.dumps(data).encode()
-    from hashlib import sha256
-
-    head = json.dumps({**json.loads(head), "sha256": sha256(body).hexdigest()}).encode()
-    file.write_bytes(head + b"\n" + body)
+    write_files(repository.root, {OWNER: "name: Web\n\ntriggers:\n  - {on: task.ready, template: t}\n"})
+    dispatch.look(repository)
+    cursor, content = CursorFile(repository).read() or pytest.fail("no cursor"), repository.load()
+    fields = [*ROW_FIELDS]
+    due = fields[2].index("due")
+    fields[2] = (*fields[2][:due], *fields[2][due + 1 :], "colour")
+    with monkeypatch.context() as other:
+        other.setattr("dagtasks.store.cursor.ROW_FIELDS", tuple(fields))
+        other.setattr("dagtasks.store.cursor.pack_row", lambda row: _without_due(pack_row(row), due))
+        CursorFile(repository).write(cursor._replace(content=content._replace(tasks=dict(content.tasks))))
+    assert dispatch.look(repository) == dispatch.NOTHING
     write_files(repository.root, begin())
     assert queued(repository) == ["web-000001/w"]
+
+
+def _without_due(packed: Packed, due: int) -> Packed:
+    kind, is_marked, values = packed
+    return (kind, is_marked, (*values[:due], *values[due + 1 :], "red")) if kind == 2 else packed
 
 
 def test_what_rows_can_hold_is_read_from_the_cursor_as_it_was(project: MakeProject) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from dagtasks.model.summary import TaskSummary
 from dagtasks.model.values import Status
+from dagtasks.planning.changes import find_events, has_changed, keep_last_good
 from dagtasks.store.cache import Cache
 from dagtasks.store.loading import load_index
 from dagtasks.store.records import Record, pack_row
@@ -86,6 +87,31 @@ def test_new_rows_come_where_they_belong(count: int, tasks: Tasks) -> None:
     assert grown.find_dependents("web-000001") == [row for row in want.values() if "web-000001" in row.depends_on]
 
 
+def test_rows_go_and_come_back(tasks: Tasks) -> None:
+    """One of a group, all of a group, and all there are."""
+    for names in ([*ROWS][:1], [*ROWS][GROUP : 2 * GROUP], [*ROWS]):
+        without = tasks.replace(dict.fromkeys([*names, "no-000001"]))
+        left = {name: row for name, row in ROWS.items() if name not in names}
+        assert list(without.items()) == list(left.items())
+        assert (len(without), without.find_dependents("web-000001")) == (
+            len(left),
+            [row for row in left.values() if "web-000001" in row.depends_on],
+        )
+        assert list(without.replace({name: ROWS[name] for name in names}).items()) == list(ROWS.items())
+
+
+def test_what_differs_is_found_without_unpacking_the_rest(tasks: Tasks) -> None:
+    first, *_, last = ROWS
+    changed = tasks.with_records({last: packed(ROWS[last]._replace(name="other"))})
+    assert tasks.find_different(changed) == changed.find_different(tasks) == {last}
+    gone = changed.replace({first: None, "aaa-000001": ROWS[first]._replace(id="aaa-000001")})
+    assert tasks.find_different(gone) == gone.find_different(tasks) == {first, last, "aaa-000001"}
+    assert tasks.find_different(tasks) == set()
+    # Of rows without a file nobody knows whether they are the same.
+    assert tasks.find_different(tasks.replace({first: ROWS[first]})) == {first}
+    assert tasks.find_different(pack_tasks({})) == {*ROWS}
+
+
 def test_two_processes_see_what_one_sees(project: MakeProject) -> None:
     files = {f"tasks/web/{number}/{number % 3}/web-{number:06}.yaml": "name: A\n" for number in range(60)}
     root = project({**files, "tasks/web/project.yaml": "name: W\n", "templates/basic_task.yaml": BASIC_TEMPLATE}).root
@@ -133,7 +159,7 @@ def test_edits_of_a_few_of_many_tasks_give_what_reading_all_gives(count: int, pr
     for _ in range(2 * len(numbers)):
         write_one(dice, root, numbers)
     cache = Cache(root / ".git/dagtasks/cache")
-    load_index(root, cache)
+    before = load_index(root, cache)
     for _ in range(count):
         for _ in range(dice.choice([1, 1, 1, 2, 5])):
             write_one(dice, root, numbers)
@@ -141,6 +167,10 @@ def test_edits_of_a_few_of_many_tasks_give_what_reading_all_gives(count: int, pr
         assert found == want
         assert found.startable == want.startable
         assert list(found.tasks.values()) == list(want.tasks.values())
+        assert find_events(before, found) == find_events(before._replace(tasks=dict(before.tasks)), want)
+        kept = keep_last_good(before, found)
+        assert has_changed(before, kept) is (dict(before.tasks) != dict(kept.tasks))
+        before = kept
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ the cursor; all of it under the lock. So one change gives one set of events, who
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -26,7 +26,6 @@ from dagtasks.store.files import LOCK_SECONDS, WriteError, hold_lock
 from dagtasks.store.git import Git
 from dagtasks.store.project import Project
 from dagtasks.store.queue import Entry, Queue
-from dagtasks.store.runs import make_run_id
 
 if TYPE_CHECKING:
     from dagtasks.planning.triggers import Start
@@ -111,7 +110,7 @@ def _compare(project: Project, file: CursorFile, index: Index) -> Look:
 def _make_mark(git: Git) -> Mark:
     from dagtasks.store.moves import find_log_size
 
-    return Mark(secrets.token_hex(8), git.head().commit, find_log_size(git))
+    return Mark(os.urandom(8).hex(), git.head().commit, find_log_size(git))
 
 
 # -- what starts nothing --------------------------------------------------------------------------------------------
@@ -227,6 +226,8 @@ def _may_start(events: list[Event], after: Index) -> bool:
 
 
 def _make_entry(project: Project, mark: Mark, start: Start) -> Entry:
+    from dagtasks.store.runs import make_run_id  # most looks start nothing
+
     now = datetime.now(UTC)
     work: dict[str, JSON] = {
         "run": make_run_id(now),

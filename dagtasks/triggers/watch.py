@@ -36,7 +36,7 @@ from dagtasks.store.layout import TASKS, TEMPLATES
 from dagtasks.store.project import Project
 from dagtasks.triggers import runner
 
-QUIET = 0.15
+QUIET = 0.1
 LATEST = 1.0
 """Seconds without an event until a look, and until one although events go on."""
 RESCAN = 30.0

@@ -6,6 +6,7 @@ body put in. So a task costs a small template and not a run through Markdown, na
 
 from __future__ import annotations
 
+import gc
 import html
 import logging
 import marshal
@@ -14,6 +15,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +53,8 @@ from dagtasks.store.project import Project, find_project
 if TYPE_CHECKING:
     from mkdocs.livereload import LiveReloadServer
 
+    from dagtasks.board.preview import Make, Preview
+
 FOLDER = Path(__file__).parent
 HOME_TEMPLATE = "dagtasks-home.html"
 PAGE_TEMPLATE = "dagtasks-page.html"
@@ -73,7 +77,7 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
     """Adds the board to a MkDocs site."""
 
     def __init__(self) -> None:
-        self._is_preview = False
+        self._preview: Preview | None = None
         self._set_date = False
         self._compiled: CompiledTemplates
         self._project: Project
@@ -89,13 +93,16 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         """The repository where the commit is checked out that the board shows, where one was asked for."""
         self.compared: Compared | None = None
         """What has a page of its own, where a comparison was asked for."""
-        self._noted: object = {}
         self._aside: Path | None = None
         self._reuse: Reuse
+        self._asked: dict[str, Make] = {}
 
     def on_startup(self, *, command: str, **_: object) -> None:
         """Remember whether this is a preview: its live-reload script is none that a policy could name."""
-        self._is_preview = command == "serve"
+        if command == "serve":
+            from dagtasks.board.preview import Preview  # watches files, which builds do without
+
+            self._preview = Preview()
 
     def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
         """Read the repository; put templates and assets in their places. Errors in files become warnings."""
@@ -127,20 +134,19 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
 
     def on_pre_build(self, *, config: MkDocsConfig) -> None:
         """MkDocs empties its folder next: bring the old pages, which may be as new, out of its way."""
+        if self._preview:
+            return self._preview.close()
         old = self.old_site
         if old is None:
             old = self._aside = Path(config.site_dir, ASIDE)
             _move_aside(Path(config.site_dir), old)
-        # A preview builds into a new folder each time it is started.
-        known = self._noted if self._is_preview else self._project.recall(_notes_name(self.old_site or old.parent))
-        self._reuse = Reuse(old, {} if self.is_fresh else known, self._press.overview.find_task_uri)
+        known = {} if self.is_fresh else self._project.recall(_notes_name(self.old_site or old.parent))
+        self._reuse = Reuse(old, known, self._press.overview.find_task_uri)
+        return None
 
     def _keep_notes(self, config: MkDocsConfig) -> None:
-        self._noted = self._reuse.noted
-        self._compiled.keep()
-        if not self._is_preview:
-            site = self.old_site or Path(config.site_dir).absolute()
-            self._project.remember(_notes_name(site), self._noted)
+        site = self.old_site or Path(config.site_dir).absolute()
+        self._project.remember(_notes_name(site), self._reuse.noted)
         if self._aside:
             shutil.rmtree(self._aside, ignore_errors=True)
 
@@ -195,7 +201,10 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
             if place not in shells:
                 shells[place] = self._make_shell(env, config, files, page.uri, entries)
             work.append((page, shells[place]))
-        self._put_all(work, config)
+        if self._preview:
+            self._asked = {page.uri: partial(self._write, page, chrome, config) for page, chrome in work}
+        else:
+            self._put_all(work, config)
         feed = self._press.render(self._feed, self._feed.facts()).text
         Path(config.site_dir, self._feed.uri).write_bytes(feed.encode())
         return env
@@ -227,7 +236,7 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         made_of = repr((facts, self._press.frame(page)))
         key = digest(code, chrome.digest, page.title, page.template, made_of, config.site_url or "")
         if not self._reuse.take(page.uri, key, path):
-            self._reuse.note(page.uri, key, self._write(page, facts, chrome, config), path)
+            self._reuse.note(page.uri, key, self._write(page, chrome, config, facts), path)
 
     def _make_shell(
         self, env: Environment, config: MkDocsConfig, files: Files, uri: str, entries: Sequence[Page]
@@ -244,11 +253,13 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         except ValueError as error:
             raise PluginError(str(error)) from error
 
-    def _write(self, page: BoardPage, facts: Facts, chrome: Shell, config: MkDocsConfig) -> Mapping[str, str | None]:
-        """Make the page; where the ids in its prose lead."""
+    def _write(
+        self, page: BoardPage, chrome: Shell, config: MkDocsConfig, facts: Facts | None = None
+    ) -> Mapping[str, str | None]:
+        """Make the page, of which these are the facts; where the ids in its prose lead."""
         path = Path(config.site_dir, page.uri)
         try:
-            body = self._press.render(page, facts)
+            body = self._press.render(page, page.facts() if facts is None else facts)
         except DagtasksError as error:
             raise PluginError(f"{page.uri}: {error.message}") from error
         text = chrome.fill(body.text, page.title, _address(config, page.uri))
@@ -272,7 +283,7 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
     @event_priority(-100)
     def on_post_page(self, output: str, *, page: Page, **_: object) -> str:
         """Give the board's pages their policy, when no other plugin will touch their scripts any more."""
-        if self.config.csp and not self._is_preview and _template(page) in (HOME_TEMPLATE, PAGE_TEMPLATE):
+        if self.config.csp and not self._preview and _template(page) in (HOME_TEMPLATE, PAGE_TEMPLATE):
             return shell.with_policy(output)
         return output
 
@@ -286,7 +297,7 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
 
     def on_post_template(self, output_content: str, *, template_name: str, config: MkDocsConfig) -> str:
         """MkDocs lists no static page in the sitemap: add ours where the site's address is known."""
-        if template_name == uris.MISSING and self.config.csp and not self._is_preview:
+        if template_name == uris.MISSING and self.config.csp and not self._preview:
             return shell.with_policy(output_content)
         if template_name != "sitemap.xml" or not config.site_url:
             return output_content
@@ -296,17 +307,25 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
 
     def on_post_build(self, *, config: MkDocsConfig) -> None:
         """Note what was built, and leave the environment as it was."""
-        self._keep_notes(config)
+        self._compiled.keep()
+        if self._preview:
+            self._preview.open(self._asked)
+        else:
+            self._keep_notes(config)
         self._forget_date()
 
     def on_build_error(self, **_: object) -> None:
         """Leave no old pages behind, and the environment as it was."""
         if self._aside:
             shutil.rmtree(self._aside, ignore_errors=True)
+        if self._preview:
+            self._preview.open()
         self._forget_date()
 
-    def on_serve(self, server: LiveReloadServer, **_: object) -> LiveReloadServer:
+    def on_serve(self, server: LiveReloadServer, *, config: MkDocsConfig, **_: object) -> LiveReloadServer:
         """Build again when a task or a template changes."""
+        if self._preview:
+            self._preview.serve(server, filter(None, (config.docs_dir, config.config_file_path)))
         for name in ("tasks", "templates"):
             folder = self._project.root / name
             if folder.is_dir():
@@ -336,9 +355,14 @@ def _notes_name(site: Path) -> str:
 
 
 def _static_file(config: MkDocsConfig, uri: str) -> File:
-    """A file that lies in its place already when MkDocs gets there."""
-    path = str(Path(config.site_dir, uri))
-    return File.generated(config, uri, abs_src_path=path, inclusion=InclusionLevel.NOT_IN_NAV)
+    return _Made.generated(config, uri, content="", inclusion=InclusionLevel.NOT_IN_NAV)
+
+
+class _Made(File):
+    """A file that MkDocs need not write: we do."""
+
+    def copy_file(self, dirty: bool = False) -> None:  # noqa: FBT001, FBT002 - as MkDocs calls it
+        """Leave it to us."""
 
 
 def _text_file(config: MkDocsConfig, uri: str, text: str) -> File:
@@ -466,6 +490,7 @@ def serve_pages(config_file: Path, address: str, tell: Callable[[str], None]) ->
     """
     from mkdocs.commands.serve import serve  # with a web server, which builds do without
 
+    gc.enable()  # a command that ends soon needs none
     with _reported("the board cannot be served", logging.INFO, tell):
         serve(str(config_file), livereload=True, dev_addr=address)
 

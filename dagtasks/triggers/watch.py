@@ -15,17 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from watchdog.events import (
-    DirCreatedEvent,
-    DirDeletedEvent,
-    DirMovedEvent,
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileDeletedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import ObservedWatch
 
@@ -34,6 +24,7 @@ from dagtasks.model.event import Event
 from dagtasks.service import dispatch
 from dagtasks.store.layout import TASKS, TEMPLATES
 from dagtasks.store.project import Project
+from dagtasks.store.watching import CHANGES
 from dagtasks.triggers import runner
 
 QUIET = 0.1
@@ -45,11 +36,6 @@ RESCAN_BLIND = 2.0
 PATIENCE = 30.0
 """Seconds to wait for a command of Git that is under way."""
 POLL = 0.1
-KINDS: list[type[FileSystemEvent]] = [
-    *(FileCreatedEvent, FileClosedEvent, FileMovedEvent, FileDeletedEvent),
-    *(DirCreatedEvent, DirMovedEvent, DirDeletedEvent),
-]
-"""Reading is none of them: a look would ring for the next one."""
 
 
 class Seen(NamedTuple):
@@ -204,7 +190,7 @@ class Watches:
     def _watch(self, path: Path, identity: tuple[int, int]) -> None:
         handler, is_deep = self._wanted[path], path in self._deep
         try:
-            watch = self._observer.schedule(handler, str(path), recursive=is_deep, event_filter=KINDS)
+            watch = self._observer.schedule(handler, str(path), recursive=is_deep, event_filter=CHANGES)
         except OSError as error:
             self._say_blind(error)
         else:

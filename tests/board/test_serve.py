@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 import pytest
@@ -58,11 +58,11 @@ def test_a_changed_task_is_shown_and_a_broken_one_does_not_stop_the_preview(proj
         first = wait_for(url, lambda page: "Look at the bill" in page)
         assert "Content-Security-Policy" not in first
         assert "livereload" in first
-        change(root / "tasks/web/web-4t9x30.yaml", task_text("Pay the bill"))
+        (root / "tasks/web/web-4t9x30.yaml").write_text(task_text("Pay the bill"))
         wait_for(url, lambda page: "Pay the bill" in page)
-        change(root / "tasks/web/web-4t9x30.yaml", "name: [\n")
+        (root / "tasks/web/web-4t9x30.yaml").write_text("name: [\n")
         wait_for(url, lambda page: "cannot be read" in page)
-        change(root / "tasks/web/web-4t9x30.yaml", task_text("Well again"))
+        (root / "tasks/web/web-4t9x30.yaml").write_text(task_text("Well again"))
         wait_for(url, lambda page: "Well again" in page)
         assert not (root / "site").exists()
     finally:
@@ -73,8 +73,31 @@ def test_a_changed_task_is_shown_and_a_broken_one_does_not_stop_the_preview(proj
     assert "tasks/web/web-4t9x30.yaml:2:1: DT102" in said
 
 
-def change(path: Path, text: str) -> None:
-    """Write the file so that a poll of its times must see it."""
-    path.write_text(text)
-    later = time.time() + 2
-    os.utime(path, (later, later))
+@pytest.mark.slow
+def test_what_is_new_replaced_or_gone_is_shown(project: MakeProject):
+    root = project(sample_files()).root
+    write_board_files(root)
+    address = f"127.0.0.1:{free_port()}"
+    server = subprocess.Popen([sys.executable, "-c", START, address], cwd=root, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(f"http://{address}/board.html", lambda page: "web-4t9x30" in page)
+        replace(root / "tasks/web/web-zzzzzz.yaml", task_text("Quite new"))
+        wait_for(f"http://{address}/t/web-zzzzzz.html", lambda page: "Quite new" in page)
+        wait_for(f"http://{address}/board.html", lambda page: "Quite new" in page)
+        (root / "tasks/web/web-zzzzzz.yaml").unlink()
+        wait_for(f"http://{address}/board.html", lambda page: "</html>" in page and "Quite new" not in page)
+        with pytest.raises(HTTPError, match="404"):
+            urlopen(f"http://{address}/t/web-zzzzzz.html", timeout=30)
+        config = root / "mkdocs.yml"
+        for name in ("Once", "Twice"):  # the file that was watched is gone after the first time
+            replace(config, re.sub("(?m)^site_name:.*", f"site_name: {name}", config.read_text()))
+            wait_for(f"http://{address}/board.html", lambda page, name=name: f"{name}</title>" in page)
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(30)
+
+
+def replace(path: Path, text: str) -> None:
+    """Write the file as most editors do."""
+    path.with_suffix(".new").write_text(text)
+    path.with_suffix(".new").replace(path)

@@ -10,6 +10,7 @@ import click
 from dagtasks.cli.app import App
 from dagtasks.cli.output import show_bug
 from dagtasks.errors import DagtasksError, InvalidInput
+from dagtasks.model.values import NAME_LIMIT
 
 if TYPE_CHECKING:
     from dagtasks.store.project import Project
@@ -32,6 +33,8 @@ def mcp(app: App, /, allow: tuple[str, ...], name: str) -> int:
     """
     if "write" in allow and not name.strip():
         raise InvalidInput("who writes? An agent needs a name of its own", hint="say --as agent:NAME")
+    if len(name) > NAME_LIMIT or not name.isprintable():
+        raise InvalidInput(f"a name is one line of up to {NAME_LIMIT} characters", hint="say --as agent:NAME")
     _serve(app.project(), {"read", *allow}, name)
     return 0
 

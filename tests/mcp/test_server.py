@@ -45,14 +45,15 @@ def until(found: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture
-def waiting(root: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Path:
+def waiting(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A file that the approved workflow of web-000003 waits for."""
     monkeypatch.setenv("DAGTASKS_ENGINE", "local")
     flag = root.parent / "flag"
     command = f"until test -e {flag}; do sleep 0.05; done; echo done"
     write_files(root, {"templates/t.yaml": FILES["templates/t.yaml"].replace("echo hello", command)})
     git(root, "commit", "--quiet", "--all", "--message", "wait")
-    return flag
+    yield flag
+    flag.touch()
 
 
 def test_what_is_not_approved_does_not_run(root: Path, waiting: Path, cli: Cli) -> None:
@@ -83,6 +84,7 @@ def test_a_run_outlives_the_agent_that_asked_for_it(root: Path, waiting: Path, c
         os.killpg(server.process.pid, signal.SIGKILL)
         server.process.wait()
     waiting.touch()
+    assert {line["run"] for line in audit(root)} == {first["run"]}
     (record,) = until(lambda: [run for run in cli(root, "runs", "list", "--json").json if run["status"] == "succeeded"])
     assert (record["id"], record["trigger"], record["task"]) == (first["run"], "agent", "web-000003")
     until(lambda: cli(root, "queue", "list", "--json").json == [])
@@ -190,6 +192,8 @@ def test_without_a_name_nobody_writes(root: Path, cli: Cli) -> None:
     done = cli(root, "mcp", "--allow", "write")
     assert done.code == 2
     assert "--as agent:NAME" in done.err
+    for name in ("a\nb", "a" * 101, "\u202ea"):
+        assert cli(root, "mcp", "--as", name).code == 2
 
 
 def test_it_says_what_to_install(root: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,7 @@ def test_writing(root: Path, cli: Cli) -> None:
     lines = audit(root)
     assert {line["as"] for line in lines} == {"agent:writer"}
     assert [line["outcome"] for line in lines] == ["ok"] * 5 + ["Conflict", "InvalidInput", "NotFound"]
+    assert (lines[3]["task"], lines[0]["changed"], lines[2]["changed"]) == ("web-000001", True, False)
     assert lines[1]["arguments"] == {"task": "web-000001", "text": "On it."}
 
 

@@ -325,11 +325,9 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
     def on_serve(self, server: LiveReloadServer, *, config: MkDocsConfig, **_: object) -> LiveReloadServer:
         """Build again when a task or a template changes."""
         if self._preview:
-            self._preview.serve(server, filter(None, (config.docs_dir, config.config_file_path)))
-        for name in ("tasks", "templates"):
-            folder = self._project.root / name
-            if folder.is_dir():
-                server.watch(str(folder))
+            folders = (self._project.root / name for name in ("tasks", "templates"))
+            watched = filter(None, (config.docs_dir, config.config_file_path))
+            self._preview.serve(server, watched, [str(folder) for folder in folders if folder.is_dir()])
         return server
 
 

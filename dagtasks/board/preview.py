@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -54,8 +53,8 @@ class Preview:
                 make()
                 del self._pages[uri]
 
-    def serve(self, server: LiveReloadServer, watched: Iterable[str]) -> None:
-        """Make pages for that server, and tell it at once when files change. It watches `watched` already."""
+    def serve(self, server: LiveReloadServer, watched: Iterable[str], more: Iterable[str]) -> None:
+        """Make pages for that server, and tell it when files change. `watched` are paths that it watches already."""
         answer: Any = server.get_app()
 
         def make_and_answer(environ: dict[str, Any], start_response: Any) -> Any:
@@ -63,8 +62,14 @@ class Preview:
             return answer(environ, start_response)
 
         server.set_app(make_and_answer)
-        with suppress(OSError):  # the system has no watches left: MkDocs looks at all files twice a second
-            _tell_at_once(server, [*watched])
+        watched, more = [*watched], [*more]
+        if observer := _find_observer([*watched, *more]):
+            for path in watched:
+                server.unwatch(path)
+            server.observer = observer
+            more = [*watched, *more]
+        for path in more:
+            server.watch(path)
 
 
 def _uri_of(environ: Mapping[str, Any], mount: str) -> str:
@@ -72,14 +77,17 @@ def _uri_of(environ: Mapping[str, Any], mount: str) -> str:
     return posixpath.normpath("/" + path.removeprefix(mount)).lstrip("/")
 
 
-def _tell_at_once(server: LiveReloadServer, watched: Iterable[str]) -> None:
+def _find_observer(paths: Iterable[str]) -> _Changes | None:
+    """Who tells of changes at once; None when the system has no watches left: MkDocs looks twice a second by itself."""
     observer = _Changes()
     observer.start()
-    for path in watched:
-        server.unwatch(path)
-    server.observer = observer
-    for path in watched:
-        server.watch(path)
+    try:
+        for path in paths:
+            observer.schedule(FileSystemEventHandler(), path, recursive=True)
+    except OSError:
+        observer.stop()
+        return None
+    return observer
 
 
 class _Changes(Observer):  # type: ignore[misc,valid-type]

@@ -97,6 +97,26 @@ def test_what_is_new_replaced_or_gone_is_shown(project: MakeProject):
         server.wait(30)
 
 
+@pytest.mark.slow
+def test_without_watches_it_is_seen_a_little_later(project: MakeProject):
+    limit = "echo 2 > /proc/sys/user/max_inotify_watches"
+    unshared = ["unshare", "--user", "--map-root-user", "sh", "-c", f'{limit} && exec "$@"', "sh"]
+    if subprocess.run([*unshared, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no limit for a few processes can be set here")
+    root = project(sample_files()).root
+    write_board_files(root)
+    address = f"127.0.0.1:{free_port()}"
+    command = [*unshared, sys.executable, "-c", START, address]
+    server = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(f"http://{address}/t/web-4t9x30.html", lambda page: "Look at the bill" in page)
+        replace(root / "tasks/web/web-4t9x30.yaml", task_text("Pay the bill"))
+        wait_for(f"http://{address}/t/web-4t9x30.html", lambda page: "Pay the bill" in page)
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(30)
+
+
 def replace(path: Path, text: str) -> None:
     """Write the file as most editors do."""
     path.with_suffix(".new").write_text(text)

@@ -14,11 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from dagtasks.board.scaffold import write_board_files
 from dagtasks.service import dispatch, drift
 from dagtasks.service.queue import what_of
 from dagtasks.store.project import Project
 from dagtasks.store.queue import Queue
 from dagtasks.triggers.watch import Seen, Watcher
+from tests.board.test_serve import free_port
+from tests.board.test_serve import wait_for as wait_for_page
 from tests.conftest import MakeProject, git, write_files
 
 pytestmark = pytest.mark.slow
@@ -311,3 +314,22 @@ def test_entries_are_worked_off_once_when_several_watch(root: Path) -> None:
         time.sleep(SETTLED)
         assert one.events + other.events == ["task.blocked web-000002"]
     assert [what_of(entry) for entry in Queue(Project(root).get_git()).entries()] == []
+
+
+def test_the_board_is_served_beside_it_and_both_end_with_ctrl_c(root: Path) -> None:
+    """An edit is told, and shows on the board."""
+    write_board_files(root)
+    address = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "dagtasks", "watch", "--serve", address]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_for_page(f"http://{address}/t/web-000002.html", lambda page: "Task" in page)
+            save_in_place(root / TWO, TASK.replace("name: Task", "name: Quite another"))
+            wait_for_page(f"http://{address}/t/web-000002.html", lambda page: "Quite another" in page)
+            process.send_signal(signal.SIGINT)
+            told, said = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+    assert process.returncode == 0, said
+    assert "web-000002  Quite another\n    name: Task -> Quite another" in told
+    assert f"Serving on http://{address}/" in said

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from dagtasks import __version__
-from dagtasks.api import reading
+from dagtasks.api import reading, writing
 from dagtasks.api.desk import PREFIX, Server
 from dagtasks.api.gate import Gate, Guesses
 from dagtasks.api.problems import add_handlers
@@ -36,6 +36,7 @@ def make_routes(server: Server) -> FastAPI:
     )
     app.state.server = server
     app.include_router(reading.router)
+    app.include_router(writing.router)
     add_handlers(app)
     return app
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 from starlette.types import Message, Receive
@@ -91,6 +92,8 @@ def _check(value: object, left: int) -> None:
     """Raise `Refusal` when the value is deeper than that, or holds what is no text in UTF-8."""
     if isinstance(value, str):
         _check_text(value)
+    elif isinstance(value, float) and not isfinite(value):
+        raise Refusal(400, "the body holds a number that is too large")
     elif isinstance(value, dict | list):
         if left == 0:
             raise _too_deep()

@@ -65,7 +65,7 @@ def _sheet(data: dict[str, Any]) -> str:
 @click.option(
     "--type",
     "kind",
-    type=click.Choice(["containerized_workflow", "script_workflow", "api_workflow", "composite_workflow"]),
+    type=click.Choice(templates.TYPES),
     default="containerized_workflow",
     show_default=True,
     help="What kind of steps it has.",

@@ -63,6 +63,17 @@ def read_texts(specs: Specs, texts: Iterable[tuple[str, str]]) -> Parameters:
     return Parameters(values, tuple(findings))
 
 
+def read_values(specs: Specs, given: Mapping[str, JSON]) -> Parameters:
+    """The values, each checked against the declared type; `null` stands for no value."""
+    findings: list[Finding] = []
+    for name, value in given.items():
+        if name not in specs:
+            findings.append(_unknown(specs, name))
+        elif value is not None:
+            findings += check_value(specs[name], value, ("parameters", name), f"`{name}`")
+    return Parameters(merge(given), tuple(findings))
+
+
 def read_text(spec: ParameterSpec, texts: Sequence[str]) -> JSON:
     """The value of one parameter from its text, or from one text for each item; raises `EvaluationError`."""
     if spec.type is ParameterType.ARRAY and (len(texts) > 1 or not texts[0].lstrip().startswith("[")):

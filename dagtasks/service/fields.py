@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from dagtasks.errors import InvalidInput, Loc
@@ -46,6 +46,81 @@ def parse_edits(texts: Iterable[str], known: Fields) -> list[Edit]:
     Raises `InvalidInput` naming all allowed fields or values.
     """
     return [edit for text in texts for edit in _parse_edit(text, known)]
+
+
+class Replacement(NamedTuple):
+    """All fields of a thing, by name: those that are not there become empty."""
+
+    fields: Mapping[str, Any]
+
+
+Changes = Sequence[str] | Mapping[str, Any] | Replacement
+"""What is to change: `field=value` as people type it, the fields of a merge patch (RFC 7396), or everything."""
+
+
+def read_changes(changes: Changes, known: Fields, before: Mapping[str, Any]) -> list[Edit]:
+    """The edits that the changes say; `before` are the maps that the document has now, for patches of them.
+
+    Raises `InvalidInput` naming all allowed fields or values.
+    """
+    if isinstance(changes, Replacement):
+        return [_set(field, changes.fields.get(field), known) for field in known]
+    if not isinstance(changes, Mapping):
+        return parse_edits(changes, known)
+    return [edit for field, value in changes.items() for edit in _patch(field, value, known, before)]
+
+
+def _patch(field: str, value: Any, known: Fields, before: Mapping[str, Any]) -> list[Edit]:
+    whole = _set(field, value, known)
+    if known[field] == "map" and value is not None:
+        return [*_patch_map(field, value, before.get(field) or {})]
+    return [whole]
+
+
+def _set(field: str, value: Any, known: Fields) -> Edit:
+    if field not in known:
+        raise InvalidInput(f"there is no field {field!r}", hint=choose_from(field, known))
+    kind = known[field]
+    if value is None or value in ("", [], (), {}):
+        return Edit("set", (field,), None)
+    if not _holds(kind, value):
+        raise InvalidInput(f"{field} is {_KINDS[kind][1]}, and not {json.dumps(value, ensure_ascii=False)[:60]}")
+    if kind == "list":
+        return Edit("set", (field,), sorted(set(value)))
+    return Edit("set", (field,), check_word(kind, value) if isinstance(value, str) else value)
+
+
+_KINDS: Mapping[FieldKind, tuple[type, str]] = {
+    "text": (str, "text"),
+    "status": (str, "text"),
+    "priority": (str, "text"),
+    "integer": (int, "a whole number"),
+    "list": (list, "a list of texts"),
+    "map": (dict, "a map"),
+}
+
+
+def _holds(kind: FieldKind, value: Any) -> bool:
+    if kind == "list":
+        return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+    return isinstance(value, _KINDS[kind][0]) and not isinstance(value, bool)
+
+
+def _patch_map(field: str, patch: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[Edit]:
+    for key, value in patch.items():
+        if value is not None:
+            yield Edit("set", (field, key), merge_patch(before.get(key), value))
+        elif key in before:
+            yield Edit("drop", (field, key), None)
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """What the target becomes by the patch, as RFC 7396 says: null takes a key out, and lists are replaced whole."""
+    if not isinstance(patch, Mapping):
+        return patch
+    kept = {**target} if isinstance(target, Mapping) else {}
+    merged = {key: merge_patch(kept.get(key), value) for key, value in patch.items() if value is not None}
+    return {key: value for key, value in {**kept, **merged}.items() if patch.get(key, "") is not None}
 
 
 def describe(edits: Iterable[Edit]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any, cast
 
 from dagtasks.errors import Conflict, InvalidInput
@@ -12,7 +11,7 @@ from dagtasks.model.summary import PhaseSummary, TaskSummary
 from dagtasks.model.values import Status
 from dagtasks.planning.index import Index
 from dagtasks.service.documents import edit_file, make_file, refuse_existing, row_of, undo_hint
-from dagtasks.service.fields import PHASE_FIELDS, describe, parse_edits
+from dagtasks.service.fields import PHASE_FIELDS, Changes, describe, read_changes
 from dagtasks.service.saving import NO_FILE, Change, FileChange, Saved, WriteSettings, save
 from dagtasks.service.views import Listing
 from dagtasks.store.layout import TASKS, Kind, Place
@@ -83,9 +82,9 @@ def _order(index: Index, found: Place, order: int | None) -> int:
     return 1 + max((phase.order for phase in index.phases.values() if phase.project == found.project), default=0)
 
 
-def change(project: Project, name: str, texts: Sequence[str], settings: WriteSettings) -> Saved:
+def change(project: Project, name: str, changes: Changes, settings: WriteSettings) -> Saved:
     """Change fields of the phase (`name=Build`, `order=2`). Raises `NotFound`, `InvalidInput`."""
-    edits = parse_edits(texts, PHASE_FIELDS)
+    edits = read_changes(changes, PHASE_FIELDS, {})
     found = phase_place(name)
 
     def make() -> Change:

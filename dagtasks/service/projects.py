@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any, cast
 
 from dagtasks.errors import Conflict, InvalidInput
@@ -12,7 +11,7 @@ from dagtasks.model.summary import ProjectSummary, TaskSummary
 from dagtasks.model.values import Status
 from dagtasks.planning.index import Index
 from dagtasks.service.documents import edit_file, make_file, refuse_existing, row_of, undo_hint
-from dagtasks.service.fields import PROJECT_FIELDS, describe, parse_edits
+from dagtasks.service.fields import PROJECT_FIELDS, Changes, describe, read_changes
 from dagtasks.service.saving import NO_FILE, Change, FileChange, Saved, WriteSettings, save
 from dagtasks.service.views import Listing
 from dagtasks.store.layout import TASKS, Kind, Place
@@ -71,13 +70,12 @@ def create(project: Project, key: str, data: dict[str, Any], settings: WriteSett
     return save(project, f"project create {key}", make, settings)
 
 
-def change(project: Project, key: str, texts: Sequence[str], settings: WriteSettings) -> Saved:
+def change(project: Project, key: str, changes: Changes, settings: WriteSettings) -> Saved:
     """Change fields of the project (`name=Web`, `metadata.team=core`). Raises `NotFound`, `InvalidInput`."""
-    edits = parse_edits(texts, PROJECT_FIELDS)
 
     def make() -> Change:
         index = project.load()
-        index.get_project(key)
+        edits = read_changes(changes, PROJECT_FIELDS, {"metadata": index.get_project(key).metadata})
         found = project_place(key)
         edited = edit_file(project, found, edits)
         data = to_json(index, cast(ProjectSummary, row_of(found, edited.content)))

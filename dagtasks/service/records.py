@@ -158,7 +158,7 @@ def _plan_again(project: Project, record: RunRecord, again: Again) -> Plan:
     from dagtasks.model.template import Template
     from dagtasks.planning.sources import from_sources
     from dagtasks.service.runs import Selection, make_plan
-    from dagtasks.service.templates import read_pairs
+    from dagtasks.service.templates import read_given
 
     if again.current:
         kept = {name: value for name, value in record.parameters.items() if not _is_hidden(value)}
@@ -167,7 +167,7 @@ def _plan_again(project: Project, record: RunRecord, again: Again) -> Plan:
         return make_plan(project, replace(chosen, params=again.params, values=kept))
     data = json.loads(project.runs.read_plan(record.id))
     template_model = Template.model_validate(data["template"]["data"])
-    return from_sources(data, read_pairs(template_model, again.params))
+    return from_sources(data, read_given(template_model, again.params))
 
 
 def _is_hidden(value: JSON) -> bool:

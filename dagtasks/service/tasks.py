@@ -12,7 +12,7 @@ from dagtasks.model.summary import TaskSummary
 from dagtasks.model.values import Priority, Status
 from dagtasks.planning.index import Index
 from dagtasks.service.documents import edit_file, make_file, row_of, undo_hint
-from dagtasks.service.fields import TASK_FIELDS, Edit, check_word, describe, parse_edits
+from dagtasks.service.fields import TASK_FIELDS, Changes, Edit, check_word, describe, read_changes
 from dagtasks.service.gates import refuse_closed_gates
 from dagtasks.service.links import check_dependencies, check_phase, find_task, refuse_open_dependencies, with_row
 from dagtasks.service.saving import NO_FILE, Change, FileChange, Saved, WriteSettings, save
@@ -64,18 +64,17 @@ def _new_place(project: Project, key: str) -> Place:
 
 
 def change(
-    project: Project, text: str, texts: Sequence[str], settings: WriteSettings, *, ignore_dependencies: bool = False
+    project: Project, text: str, changes: Changes, settings: WriteSettings, *, ignore_dependencies: bool = False
 ) -> Saved:
     """Change fields of the task. Raises `NotFound`, `InvalidInput`, `Conflict` while a dependency is open."""
-    edits = parse_edits(texts, TASK_FIELDS)
-
-    links = any(edit.loc == ("depends_on",) for edit in edits)
+    links = any(edit.loc == ("depends_on",) for edit in read_changes(changes, TASK_FIELDS, {}))
 
     def make() -> Change:
         # Whether a new edge closes a circle is the one question that needs all tasks.
         index = project.load() if links else project.load_around(text)
         before = find_task(index, text)
         found = Place(before.path, Kind.TASK, before.id, before.project)
+        edits = read_changes(changes, TASK_FIELDS, {"metadata": before.metadata})
         resolved = [_resolve(index, edit) for edit in edits]
         edited = edit_file(project, found, resolved)
         row = cast(TaskSummary, row_of(found, edited.content))

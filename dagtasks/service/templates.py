@@ -9,8 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from dagtasks.errors import InvalidInput, InvalidProject, NotFound, Problem
-from dagtasks.language.parameters import read_texts
+from dagtasks.errors import Conflict, InvalidInput, InvalidProject, NotFound, Problem, has_errors
+from dagtasks.language.parameters import read_texts, read_values
 from dagtasks.model.names import KEY_PATTERN, choose_from
 from dagtasks.model.run import RunRecord
 from dagtasks.model.summary import TemplateSummary
@@ -24,11 +24,14 @@ from dagtasks.planning.reading import in_defaults, read_template
 from dagtasks.planning.references import ReferenceFault, find_called
 from dagtasks.planning.steps import edges, find_uses
 from dagtasks.service import checks, shellcheck
-from dagtasks.service.documents import refuse_existing
+from dagtasks.service.documents import refuse_existing, undo_hint
 from dagtasks.service.saving import NO_FILE, Change, FileChange, Saved, WriteSettings, save
 from dagtasks.service.views import Listing
-from dagtasks.store.layout import TEMPLATES, Kind
+from dagtasks.store.layout import TEMPLATES, Kind, Place
 from dagtasks.store.project import Project
+
+Given = Sequence[str] | Mapping[str, Any]
+"""What is given for parameters: `KEY=VALUE` pairs as people type them, or values by name."""
 
 
 def list_all(project: Project) -> Listing:
@@ -162,6 +165,56 @@ def show_text(project: Project, name: str) -> dict[str, Any]:
         raise InvalidProject(f"{path} is no text", problems=document.problems) from None
 
 
+def write_text(project: Project, name: str, text: str, settings: WriteSettings) -> Saved:
+    """Give the template's file that text. Raises `NotFound`, and `InvalidProject` when it would have errors."""
+
+    def make() -> Change:
+        path = find_file(project, name)
+        base, content = project.read_document(path).sha256, text.encode()
+        _refuse_wrong(name, path, content)
+        return Change([FileChange(path, content, base)], f"{path}: edited", "template", {"name": name, "path": path})
+
+    return save(project, f"template edit {name}", make, settings)
+
+
+def _refuse_wrong(name: str, path: str, content: bytes) -> None:
+    from dagtasks.store.documents import parse_document
+    from dagtasks.store.rows import read_row
+
+    read = read_row(Place(path, Kind.TEMPLATE, name), parse_document(content, path))
+    if has_errors(read.problems):
+        raise InvalidProject(f"{path} would be wrong, so nothing was saved", problems=read.problems)
+    if isinstance(read.row, TemplateSummary) and read.row.name != name:
+        raise InvalidInput(f"the text names the template {read.row.name!r}, and not {name!r}", hint="keep its name")
+
+
+def delete(project: Project, name: str, settings: WriteSettings) -> Saved:
+    """Delete a template that nothing uses. Raises `NotFound`, `Conflict`."""
+
+    def make() -> Change:
+        index, path = project.load(), find_file(project, name)
+        if users := _find_users(index, {name, path}):
+            raise Conflict(f"template {name} is used by {', '.join(users[:20])}", hint="take it out of these first")
+        notes = [undo_hint(project, path)]
+        return Change([FileChange(path, None)], f"{path}: deleted", "template", {"name": name, "path": path}, notes)
+
+    return save(project, f"template delete {name}", make, settings)
+
+
+def _find_users(index: Index, names: set[str]) -> list[str]:
+    """What refers to the template by one of the names, whatever version it asks for."""
+
+    def is_meant(reference: str) -> bool:
+        return reference.partition("@")[0] in names
+
+    users = [
+        f"{task.id}/{one.name}" for task in index.tasks.values() for one in task.workflows if is_meant(one.template)
+    ]
+    users += [owner.path for owner in index.projects.values() if any(is_meant(one.template) for one in owner.triggers)]
+    others = (row for row in index.templates.values() if row.name not in names)
+    return users + [row.path for row in others if any(is_meant(call.template) for call in row.calls)]
+
+
 def find_template(index: Index, text: str) -> TemplateSummary:
     """The row of the template that the text names: by name, as `name@^1.2`, or by path.
 
@@ -192,16 +245,25 @@ def plan_template(project: Project, row: TemplateSummary) -> PlannedTemplate:
     return PlannedTemplate(row.name, row.version, row.path, blob, document.data, document.content.decode())
 
 
-def coerce_parameters(project: Project, index: Index, name: str, pairs: Sequence[str]) -> dict[str, Any]:
-    """`KEY=VALUE` pairs as values of the types that the template declares. Raises `NotFound`, `InvalidInput`."""
+def coerce_parameters(project: Project, index: Index, name: str, given: Given) -> dict[str, Any]:
+    """What is given for parameters, as values of the types that the template declares.
+
+    Raises `NotFound`, `InvalidInput`.
+    """
     row = find_template(index, name)
     template = Template.model_validate(project.read_template(row.path))
-    return read_pairs(template, pairs)
+    return read_given(template, given)
 
 
-def read_pairs(template: Template, pairs: Sequence[str]) -> dict[str, Any]:
-    """`KEY=VALUE` pairs (`KEY=@FILE`: what the file holds) as values of the declared types. Raises `InvalidInput`."""
-    read = read_texts(template.parameters, [split_pair(pair) for pair in pairs])
+def read_given(template: Template, given: Given) -> dict[str, Any]:
+    """Values of the declared types, from `KEY=VALUE` pairs (`KEY=@FILE`: what the file holds) or from values.
+
+    Raises `InvalidInput`.
+    """
+    if isinstance(given, Mapping):
+        read = read_values(template.parameters, given)
+    else:
+        read = read_texts(template.parameters, [split_pair(pair) for pair in given])
     refuse(read.findings, f"parameters of template {template.metadata.name}")
     return dict(read.values)
 
@@ -221,10 +283,15 @@ def _read_text(path: str) -> str:
         raise InvalidInput(f"{path} cannot be read: {error}") from None
 
 
+TYPES = ("containerized_workflow", "script_workflow", "api_workflow", "composite_workflow")
+
+
 def new(project: Project, name: str, kind: str, settings: WriteSettings) -> Saved:
     """Write a template that runs as it is. Raises `InvalidInput` for a bad name, `Conflict` when it is there."""
     if not re.fullmatch(KEY_PATTERN, name):
         raise InvalidInput(f"{name!r} is no name for a template", hint=f"form: {KEY_PATTERN}")
+    if kind not in TYPES:
+        raise InvalidInput(f"there is no type {kind!r} of templates", hint=f"there is: {', '.join(TYPES)}")
     path = f"{TEMPLATES}/{name}.yaml"
 
     def make() -> Change:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from dagtasks.errors import Conflict, InvalidInput, NotFound
+from dagtasks.errors import Conflict, InvalidInput, Loc, NotFound
 from dagtasks.model.names import KEY_PATTERN, choose_from
 from dagtasks.model.summary import TaskSummary
 from dagtasks.planning.index import Index
 from dagtasks.service.documents import edit_file
-from dagtasks.service.fields import Edit
+from dagtasks.service.fields import Edit, merge_patch
 from dagtasks.service.links import find_task
 from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
-from dagtasks.service.templates import coerce_parameters
+from dagtasks.service.templates import Given, coerce_parameters
 from dagtasks.store.layout import Kind, Place
 from dagtasks.store.project import Project
 
+Binding = dict[str, Any]
 Make = Callable[[Index, TaskSummary], tuple[list[Edit], str, Any]]
 
 
@@ -50,7 +51,7 @@ def _names(task: TaskSummary) -> list[str]:
     return [binding.name for binding in task.workflows]
 
 
-def add(project: Project, text: str, name: str, template: str, pairs: Sequence[str], settings: WriteSettings) -> Saved:
+def add(project: Project, text: str, name: str, template: str, given: Given, settings: WriteSettings) -> Saved:
     """Bind the template to the task. Raises `NotFound`, `InvalidInput` for wrong parameters, `Conflict`."""
     if not re.fullmatch(KEY_PATTERN, name):
         raise InvalidInput(f"{name!r} is no name for a workflow", hint=f"form: {KEY_PATTERN}")
@@ -58,7 +59,7 @@ def add(project: Project, text: str, name: str, template: str, pairs: Sequence[s
     def make(index: Index, task: TaskSummary) -> tuple[list[Edit], str, Any]:
         if name in _names(task):
             raise Conflict(f"{task.id} has a workflow {name!r} already", hint="change it with `workflow set`")
-        parameters = coerce_parameters(project, index, template, pairs)
+        parameters = coerce_parameters(project, index, template, given)
         binding = {"template": template, "parameters": parameters}
         answer = {"task": task.id, "name": name, **binding}
         return [Edit("set", ("workflows", name), binding)], f"workflow {name} added ({template})", answer
@@ -85,6 +86,46 @@ def change(project: Project, text: str, name: str, pairs: Sequence[str], setting
         return edits, f"workflow {name} changed ({', '.join(pair.partition('=')[0] for pair in pairs)})", answer
 
     return _edit(project, text, f"workflow set {name}", make, settings)
+
+
+def patch(project: Project, text: str, name: str, fields: Mapping[str, Any], settings: WriteSettings) -> Saved:
+    """Change `template` and `parameters` as a merge patch says (RFC 7396). Raises as `add`."""
+    return _rewrite(project, text, name, lambda before: merge_patch(before, fields), settings)
+
+
+def replace(project: Project, text: str, name: str, fields: Mapping[str, Any], settings: WriteSettings) -> Saved:
+    """Give the workflow this `template` and these `parameters`. Raises as `add`."""
+    return _rewrite(project, text, name, lambda _: dict(fields), settings)
+
+
+def _rewrite(
+    project: Project, text: str, name: str, change_to: Callable[[Binding], Binding], settings: WriteSettings
+) -> Saved:
+    def make(index: Index, task: TaskSummary) -> tuple[list[Edit], str, Any]:
+        refuse_unknown(task, name)
+        before = to_json(task, name)
+        after = change_to({key: before[key] for key in ("template", "parameters")})
+        template, given = after.get("template"), after.get("parameters") or {}
+        if not template:
+            raise InvalidInput("a workflow needs a template")
+        # A template that is another now may want other types.
+        parameters = coerce_parameters(project, index, template, given)
+        edits = [
+            *_edits_between(("workflows", name), before, {**before, "template": template, "parameters": parameters})
+        ]
+        return edits, f"workflow {name} changed", {**before, "template": template, "parameters": parameters}
+
+    return _edit(project, text, f"workflow set {name}", make, settings)
+
+
+def _edits_between(at: Loc, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Edit]:
+    if before["template"] != after["template"]:
+        yield Edit("set", (*at, "template"), after["template"])
+    for key in before["parameters"].keys() - after["parameters"].keys():
+        yield Edit("drop", (*at, "parameters", key), None)
+    for key, value in after["parameters"].items():
+        if before["parameters"].get(key) != value:
+            yield Edit("set", (*at, "parameters", key), value)
 
 
 def _template(pairs: Iterable[str]) -> str | None:

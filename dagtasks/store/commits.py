@@ -45,11 +45,13 @@ def _note_of(git: Git, lock: Path) -> GitNote:
     return GitNote(git, git.git_dir / "dagtasks" / "commit.json", lock, lambda: _lock_files(git))
 
 
-def commit(git: Git, paths: Sequence[str], message: str, *, lock: Path, action: str = CHANGED) -> Made:
+def commit(
+    git: Git, paths: Sequence[str], message: str, *, lock: Path, action: str = CHANGED, author: str = ""
+) -> Made:
     """Commit exactly these paths as they are on disk. The caller holds `lock`.
 
-    `action` goes into Git's log of the branch. The user's other changes, staged or not, stay as they are. Raises
-    `Conflict` or `GitError`; the files stay.
+    `action` goes into Git's log of the branch; `author` is as `Name <email>`, "" for Git's user. The user's other
+    changes, staged or not, stay as they are. Raises `Conflict` or `GitError`; the files stay.
     """
     if what := find_busy(git):
         hint = "finish it first; what dagtasks wrote can be part of it"
@@ -57,7 +59,8 @@ def commit(git: Git, paths: Sequence[str], message: str, *, lock: Path, action: 
     note = _note_of(git, lock)
     started = note.start(_blobs(git, paths))
     environment = {**note.environment(started), "GIT_REFLOG_ACTION": action}
-    words = ("commit", "--quiet", "--message", message, "--", *paths)
+    by = (f"--author={author}",) if author else ()
+    words = ("commit", "--quiet", *by, "--message", message, "--", *paths)
     said: list[str] = []
     try:
         _retry(git, lambda: _announce(git, paths, environment))

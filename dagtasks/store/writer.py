@@ -92,10 +92,10 @@ class Writer:
         written = Written(git)
         return [path for path in git.changed_paths(*paths) if not written.holds(path, _digest(self.read(path)))]
 
-    def commit(self, paths: Sequence[str], message: str, action: str = CHANGED) -> Made:
-        """Commit exactly these paths. Raises `Conflict`, `GitError`; the files stay."""
+    def commit(self, paths: Sequence[str], message: str, action: str = CHANGED, author: str = "") -> Made:
+        """Commit exactly these paths, as Git's user or by that author. Raises `Conflict`, `GitError`; files stay."""
         git = self._project.get_git()
-        made = commit(git, paths, message, lock=self._project.lock_path, action=action)
+        made = commit(git, paths, message, lock=self._project.lock_path, action=action, author=author)
         Written(git).forget(paths)
         return made
 

@@ -1,0 +1,142 @@
+"""What requests that change something may say: these fields and no others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dagtasks.model.values import Priority, Status
+from dagtasks.service.templates import TYPES
+
+_STATUS: dict[str, Any] = {"enum": [str(status) for status in Status]}
+_PRIORITY: dict[str, Any] = {"enum": [str(priority) for priority in Priority]}
+
+
+class Form(BaseModel):
+    """A body of a request. Nothing is taken for something else, and unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    def given(self) -> dict[str, Any]:
+        """The fields that the client gave, null ones too."""
+        return self.model_dump(exclude_unset=True)
+
+
+class ProjectFields(Form):
+    """A project, but for its key."""
+
+    name: str
+    description: str = ""
+    metadata: dict[str, Any] = {}
+
+
+class NewProject(ProjectFields):
+    """A project that is to be made."""
+
+    key: str = Field(description="the name of its folder, and the beginning of the ids of its tasks")
+
+
+class ProjectPatch(Form):
+    """What is to change of a project; null empties a field."""
+
+    name: str | None = None
+    description: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class PhaseFields(Form):
+    """A phase, but for its key."""
+
+    name: str
+    description: str = ""
+    order: int | None = Field(default=None, description="which phase comes first: the smaller; last without")
+
+
+class NewPhase(PhaseFields):
+    """A phase that is to be made."""
+
+    key: str
+
+
+class PhasePatch(Form):
+    """What is to change of a phase; null empties a field."""
+
+    name: str | None = None
+    description: str | None = None
+    order: int | None = None
+
+
+class TaskFields(Form):
+    """A task, but for its id and project."""
+
+    name: str
+    description: str = Field(default="", description="Markdown")
+    status: str = Field(default="planned", json_schema_extra=_STATUS)
+    priority: str = Field(default="medium", json_schema_extra=_PRIORITY)
+    assignee: str | None = Field(default=None, description="a user, or an agent as `agent:NAME`")
+    phase: str | None = None
+    due: str | None = Field(default=None, description="a day, as 2026-12-31")
+    labels: list[str] = []
+    depends_on: list[str] = Field(default=[], description="ids of tasks that must end before")
+    metadata: dict[str, Any] = {}
+
+
+class NewTask(TaskFields):
+    """A task that is to be made."""
+
+    project: str = Field(description="the key of its project")
+
+
+class TaskPatch(Form):
+    """What is to change of a task; null empties a field, and lists are replaced whole."""
+
+    name: str | None = None
+    description: str | None = None
+    status: str | None = Field(default=None, json_schema_extra=_STATUS)
+    priority: str | None = Field(default=None, json_schema_extra=_PRIORITY)
+    assignee: str | None = None
+    phase: str | None = None
+    due: str | None = None
+    labels: list[str] | None = None
+    depends_on: list[str] | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class NewComment(Form):
+    """Something that is to be said of a task."""
+
+    text: str = Field(description="Markdown")
+
+
+class WorkflowFields(Form):
+    """A template bound to a task, with values for its parameters."""
+
+    template: str
+    parameters: dict[str, Any] = {}
+
+
+class NewWorkflow(WorkflowFields):
+    """A workflow that is to be made."""
+
+    name: str
+
+
+class WorkflowPatch(Form):
+    """What is to change of a workflow; a parameter that is null is taken out."""
+
+    template: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class NewTemplate(Form):
+    """A template that is to be made: one that runs as it is, to be changed."""
+
+    name: str
+    type: str = Field(default=TYPES[0], json_schema_extra={"enum": list(TYPES)})
+
+
+class TemplateText(Form):
+    """The whole text of a template's file."""
+
+    text: str

@@ -56,13 +56,18 @@ class Face:
         return {name: tool for name, tool in TOOLS.items() if tool.right in self.rights}
 
     def call(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What the tool answers; whatever happens is an answer, and stands in the audit log."""
+        """What the tool answers; whatever happens is an answer, and stands in the audit log.
+
+        What changes or runs something stands there before it is done, too: so also where this process is killed.
+        """
+        if self._is_more_than_reading(name) and (refused := self._log(name, given, {"outcome": "begun"})):
+            return refusal_to_json(refused)
         said = self._try(name, given)
-        try:
-            self._log(name, given, said)
-        except (DagtasksError, OSError) as error:
-            return refusal_to_json(_unlogged(error, done="error" not in said))
-        return said
+        refused = self._log(name, given, _outcome(said))
+        return refusal_to_json(refused) if refused else said
+
+    def _is_more_than_reading(self, name: str) -> bool:
+        return name in self.tools and TOOLS[name].right != "read"
 
     def _try(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         if refused := self._refuse(name):
@@ -95,29 +100,36 @@ class Face:
         self.tell_bug(error)
         return Refused("Bug", "This is a bug in dagtasks.", "Tell the person you work for; its log says more.")
 
-    def _log(self, name: str, given: Mapping[str, Any], said: Mapping[str, Any]) -> None:
-        arguments: Any = json.dumps(given, default=str)
-        if len(arguments) <= ARGUMENTS:
-            arguments = given
-        else:
-            arguments = f"{arguments[:ARGUMENTS]} [{len(arguments) - ARGUMENTS} more characters]"
+    def _log(self, name: str, given: Mapping[str, Any], outcome: Mapping[str, Any]) -> Refused | None:
+        """Add a line to the audit log; why that could not be done."""
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         who = {"at": at, "server": os.getpid(), "root": str(self.project.root), "as": self.name or None}
-        outcome = said["error"]["code"] if "error" in said else "ok"
-        made = {key: said[key] for key in MADE if key in said}
-        asked = {"tool": cut(name), "arguments": seen(arguments)}
-        AuditLog(self.project.get_git()).add({**who, **asked, "outcome": outcome, **made})
+        try:
+            audit = AuditLog(self.project.get_git())
+            audit.add({**who, "tool": cut(name), "arguments": _arguments(given), **outcome})
+        except (DagtasksError, OSError) as error:
+            hint = "Tell the person you work for. A call that had begun may have been carried out."
+            message = "The audit log cannot be written, and nothing is done without it."
+            return Refused("Unlogged", message, hint, {"message": str(error)})
+        return None
+
+
+def _arguments(given: Mapping[str, Any]) -> Any:
+    """The arguments, or of long ones the beginning of their text."""
+    text = json.dumps(given, default=str)
+    if len(text) <= ARGUMENTS:
+        return seen(given)
+    return f"{text[:ARGUMENTS]} [{len(text) - ARGUMENTS} more characters]"
+
+
+def _outcome(said: Mapping[str, Any]) -> dict[str, Any]:
+    outcome = said["error"]["code"] if "error" in said else "ok"
+    return {"outcome": outcome, **{key: said[key] for key in MADE if key in said}}
 
 
 def _misfit(error: ValidationError) -> Refused:
     found = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_url=False)[:10]]
     return Refused("InvalidInput", "The arguments do not fit.", "See the schema of the tool.", {"message": found})
-
-
-def _unlogged(error: Exception, *, done: bool) -> Refused:
-    what = "It was done" if done else "It was not done"
-    hint = "Tell the person you work for; do not do it again."
-    return Refused("Unlogged", f"{what}, and the audit log cannot be written.", hint, {"message": str(error)})
 
 
 # -- the protocol ---------------------------------------------------------------------------------------------------

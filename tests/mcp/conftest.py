@@ -76,6 +76,12 @@ def audit(root: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def divide(lines: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The lines of calls that had begun, and those of calls that had ended."""
+    begun = [line for line in lines if line["outcome"] == "begun"]
+    return begun, [line for line in lines if line not in begun]
+
+
 def texts(value: Any, *, inside: bool = False) -> Iterator[tuple[str, bool]]:
     """Every text and key of an answer, with whether it stands under a key `untrusted`."""
     if isinstance(value, dict):

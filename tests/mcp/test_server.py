@@ -21,7 +21,7 @@ import pytest
 from dagtasks.store.audit import AuditLog
 from dagtasks.store.git import find_git
 from tests.conftest import MakeProject, Result, git, write_files
-from tests.mcp.conftest import FILES, WRITER, agent, audit
+from tests.mcp.conftest import FILES, WRITER, agent, audit, divide
 
 Cli = Callable[..., Result]
 RUNNER = ("--allow", "run")
@@ -84,7 +84,9 @@ def test_a_run_outlives_the_agent_that_asked_for_it(root: Path, waiting: Path, c
         os.killpg(server.process.pid, signal.SIGKILL)
         server.process.wait()
     waiting.touch()
-    assert {line["run"] for line in audit(root)} == {first["run"]}
+    begun, ended = divide(audit(root))
+    assert {line["run"] for line in ended} == {first["run"]}
+    assert [line["tool"] for line in begun] == ["run", "run"]
     (record,) = until(lambda: [run for run in cli(root, "runs", "list", "--json").json if run["status"] == "succeeded"])
     assert (record["id"], record["trigger"], record["task"]) == (first["run"], "agent", "web-000003")
     until(lambda: cli(root, "queue", "list", "--json").json == [])
@@ -252,10 +254,24 @@ def test_without_an_audit_log_nothing_is_served(root: Path, cli: Cli, log: Audit
 
 
 @pytest.mark.slow
-def test_a_call_that_cannot_be_logged_says_so(root: Path, log: AuditLog) -> None:
+def test_what_cannot_be_logged_is_not_done(root: Path, log: AuditLog) -> None:
     with talking(root, *WRITER) as server:
         log.path.mkdir(parents=True)
         log.path.parent.chmod(0o700)
-        said = server.call("claim", task="000001")
-        assert said["error"]["code"] == "Unlogged"
-        assert said["error"]["message"].startswith("It was done")
+        assert server.call("claim", task="000001")["error"]["code"] == "Unlogged"
+        assert server.call("list")["error"]["code"] == "Unlogged"
+    assert git(root, "status", "--short") == ""
+
+
+@pytest.mark.slow
+def test_a_call_is_logged_also_where_it_is_killed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGTASKS_COMMIT", "true")
+    hook = root / ".git/hooks/pre-commit"
+    hook.write_text("#!/bin/sh\nkill -9 $(cat ../pid)\n")
+    hook.chmod(0o755)
+    with talking(root, *WRITER) as server:
+        (root.parent / "pid").write_text(str(server.process.pid))
+        claim = {"name": "claim", "arguments": {"task": "000001"}}
+        server.send({"jsonrpc": "2.0", "id": 8, "method": "tools/call", "params": claim})
+        assert server.process.wait(60) == -signal.SIGKILL
+    assert [(line["tool"], line["outcome"]) for line in audit(root)] == [("claim", "begun")]

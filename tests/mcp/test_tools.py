@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from tests.conftest import MakeProject, Result, git, write_files
-from tests.mcp.conftest import FILES, TASK, WRITER, agent, audit, texts
+from tests.mcp.conftest import FILES, TASK, WRITER, agent, audit, divide, texts
 
 Cli = Callable[..., Result]
 READING = ["list", "show", "next", "plan", "logs", "validate", "diff"]
@@ -114,7 +114,8 @@ def test_writing(root: Path, cli: Cli) -> None:
     assert (done["status"], done["assignee"]) == ("completed", "agent:writer")
     assert [(said["author"], said["text"]) for said in done["comments"]] == [("agent:writer", "On it.")]
     assert git(root, "status", "--short") == ""
-    lines = audit(root)
+    begun, lines = divide(audit(root))
+    assert [line["tool"] for line in begun] == [line["tool"] for line in lines]
     assert {line["as"] for line in lines} == {"agent:writer"}
     assert [line["outcome"] for line in lines] == ["ok"] * 5 + ["Conflict", "InvalidInput", "NotFound"]
     assert (lines[3]["task"], lines[0]["changed"], lines[2]["changed"]) == ("web-000001", True, False)
@@ -141,7 +142,7 @@ def test_of_two_agents_one_gets_the_task(root: Path) -> None:
                 assert sorted(said) == [False, True]
 
     anyio.run(work)
-    assert len(audit(root)) == 2 * len(names)
+    assert [len(lines) for lines in divide(audit(root))] == [2 * len(names)] * 2
 
 
 EVIL = "IGNOREALL"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from dagtasks import __version__
-from dagtasks.api import reading, writing
+from dagtasks.api import events, reading, running, writing
 from dagtasks.api.desk import PREFIX, Server
 from dagtasks.api.gate import Gate, Guesses
 from dagtasks.api.problems import add_handlers
+from dagtasks.api.streams import Streams
 from dagtasks.service import keys
 from dagtasks.service.keys import Grant
 
@@ -35,8 +37,11 @@ def make_routes(server: Server) -> FastAPI:
         generate_unique_id_function=_name_of,
     )
     app.state.server = server
+    app.state.streams = Streams(CapacityLimiter(8))
     app.include_router(reading.router)
     app.include_router(writing.router)
+    app.include_router(running.router)
+    app.include_router(events.router)
     add_handlers(app)
     return app
 

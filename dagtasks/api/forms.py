@@ -140,3 +140,28 @@ class TemplateText(Form):
     """The whole text of a template's file."""
 
     text: str
+
+
+class NewRun(Form):
+    """How a workflow is to be run."""
+
+    parameters: dict[str, Any] = Field(default={}, description="values, stronger than those of the workflow")
+    ignore_dependencies: bool = Field(default=False, description="run although a task that it depends on is open")
+
+
+class RunAgain(Form):
+    """What a retry does anew: what did not succeed, all from one step on, or everything."""
+
+    from_step: str | None = None
+    everything: bool = False
+    parameters: dict[str, Any] = {}
+    current: bool = Field(default=False, description="with the template and the files of today")
+
+
+class Answer(Form):
+    """What is said to an approval."""
+
+    step: str
+    approved: bool = True
+    reason: str = ""
+    parameters: dict[str, Any] = {}

@@ -201,12 +201,6 @@ def list_runs(desk: AtDesk, wish: AWish, task: Filter = None, status: Filter = N
     return listing([record.to_json() for record in page.items], page.following, problems=problems)
 
 
-@router.get("/runs/{run}", summary="Show a run: steps, parameters, outputs", tags=["runs"])
-def show_run(desk: AtDesk, run: str) -> Response:
-    """As `dagtasks runs show`."""
-    return answer(desk.project.runs.get(run).to_json())
-
-
 # -- all files ------------------------------------------------------------------------------------------------------
 
 

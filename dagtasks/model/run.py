@@ -76,7 +76,7 @@ class RunRecord:
     """Everything that is kept of a run. Times are UTC (ISO 8601), durations seconds; there is never a secret in it.
 
     `content` stands for the files of the repository without those below `tasks/`. `trigger` is what started it:
-    `manual`, the type of an event, or `agent`; `origin` is then that, its subject, and the entry of the queue.
+    `manual`, the type of an event, `agent` or `api`; `origin` is then that, its subject, and the entry of the queue.
     """
 
     id: str

@@ -123,6 +123,11 @@ def find_grant(project: Project, secret: str, now: datetime) -> Grant | None:
     return Grant(key.id, parse_person(key.user), frozenset(map(Scope, key.scopes)))
 
 
+def holds(project: Project, grant: Grant, now: datetime) -> bool:
+    """Whether the key of the grant still opens something."""
+    return any(key.id == grant.key and key.is_active(_stamp(now)) for key in open_keys(project).every())
+
+
 def to_json(key: Key, now: datetime) -> dict[str, Any]:
     """The key as `--json` shows it: nothing of it opens anything."""
     return {

@@ -20,6 +20,7 @@ from dagtasks.errors import (
 from dagtasks.model.run import Failure, RunFinished, RunRecord, approval_name
 from dagtasks.model.values import JSON, RunState
 from dagtasks.planning.plan import Plan
+from dagtasks.service import requests
 from dagtasks.service.beginnings import Origin, begin_record, leave, leave_unapproved
 from dagtasks.service.people import actor
 from dagtasks.service.runs import Selection, make_plan
@@ -108,7 +109,10 @@ def cancel(project: Project, text: str) -> RunRecord:
         entry = queue.get(text)
         if entry.tries and not is_idle:
             raise Conflict(f"{what_of(entry)} has begun", hint=f"end its run: dagtasks runs cancel {_run_id(entry)}")
-        record = _end(project, entry, RunState.CANCELLED, Failure("cancelled", "it was taken out of the queue"))
+        # What goes on with a run has its record already.
+        known = _find_record(project, entry) if requests.goes_on(entry) else None
+        failure = Failure("cancelled", "it was taken out of the queue")
+        record = known or _end(project, entry, RunState.CANCELLED, failure)
         queue.remove(entry.id)
         return record
 
@@ -123,15 +127,36 @@ def carry_out(entry: Entry, here: Project) -> RunRecord:
     """
     project = _find_root(entry, here)
     if known := _find_record(project, entry):
-        return known
+        return _go_on(project, entry, known) if requests.goes_on(entry) else known
     if entry.tries > TRIES:
         return _end(project, entry, RunState.ERRORED, Failure("runner", f"{TRIES} runners ended with it"))
     try:
+        if requests.is_asked(entry):
+            return _begin(project, entry)
         plan = _plan(entry, project)
     except DagtasksError as error:
         state = RunState.SKIPPED if isinstance(error, Conflict) else RunState.ERRORED
         return _end(project, entry, state, _failure(error))
     return _run(project, entry, plan)
+
+
+def _begin(project: Project, entry: Entry) -> RunRecord:
+    try:
+        return requests.begin(project, entry)
+    except DagtasksError:
+        if begun := _find_record(project, entry):
+            return begun
+        raise
+
+
+def _go_on(project: Project, entry: Entry, known: RunRecord) -> RunRecord:
+    """Go on with a run that waited; what keeps it from that leaves it as it was."""
+    if entry.tries > TRIES:
+        return known
+    try:
+        return requests.go_on(project, entry)
+    except DagtasksError:
+        return _find_record(project, entry) or known
 
 
 def find_waiting(entry: Entry, here: Project) -> RunRecord | None:

@@ -8,6 +8,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,7 +23,10 @@ from dagtasks.store.runs import is_parked
 
 if TYPE_CHECKING:
     from dagtasks.planning.plan import Plan
+    from dagtasks.service.beginnings import Origin
     from dagtasks.service.execution import Doing
+    from dagtasks.service.templates import Given
+    from dagtasks.service.trust import Asking
 
 POLL_SECONDS = 0.2
 ENDING_SECONDS = 20.0
@@ -66,18 +70,35 @@ def read_logs(project: Project, run: str, step: str | None = None) -> list[dict[
 
 def follow_logs(project: Project, run: str, step: str | None = None) -> Iterator[dict[str, Any]]:
     """The same, and what comes until the run has ended. Raises `NotFound`."""
-    record = project.runs.get(run)
-    _check_step(record, step)
-    shown: dict[tuple[str, int], int] = {}
+    logs = LogReader(project, run, step)
     while True:
-        record = project.runs.get(record.id)
-        for name, attempt in _logs_of(record, step):
-            lines = _read_log(project, record.id, name, attempt)
-            yield from lines[shown.get((name, attempt), 0) :]
-            shown[name, attempt] = len(lines)
-        if record.status.is_final:
+        yield from logs.read()
+        if logs.record.status.is_final:
             return
         time.sleep(POLL_SECONDS)
+
+
+class LogReader:
+    """Reads what the steps of a run print, piece by piece; `record` is the run as it was at the last look."""
+
+    def __init__(self, project: Project, run: str, step: str | None = None) -> None:
+        """Raises `NotFound`."""
+        self.record = project.runs.get(run)
+        _check_step(self.record, step)
+        self._project = project
+        self._step = step
+        self._shown: dict[tuple[str, int], int] = {}
+
+    def read(self) -> list[dict[str, Any]]:
+        """What came since the last time, all of it when the record says that the run has ended."""
+        self.record = self._project.runs.get(self.record.id)
+        return [line for part in _logs_of(self.record, self._step) for line in self._read(*part)]
+
+    def _read(self, name: str, attempt: int) -> list[dict[str, Any]]:
+        lines = _read_log(self._project, self.record.id, name, attempt)
+        fresh = lines[self._shown.get((name, attempt), 0) :]
+        self._shown[name, attempt] = len(lines)
+        return fresh
 
 
 def _check_step(record: RunRecord, step: str | None) -> None:
@@ -109,33 +130,48 @@ def _read_log(project: Project, run: str, step: str, attempt: int) -> list[dict[
 class Again:
     """What a retry does anew: what failed (and all after it), all from one step on, or everything.
 
-    `params` are given anew as KEY=VALUE; with `current` the template and the files of today are used.
+    `params` are given anew; with `current` the template and the files of today are used.
     """
 
     from_step: str | None = None
     everything: bool = False
-    params: Sequence[str] = ()
+    params: Given = ()
     current: bool = False
 
 
-def retry(project: Project, run: str, again: Again, doing: Doing) -> RunRecord:
+def retry(project: Project, run: str, again: Again, doing: Doing, origin: Origin | None = None) -> RunRecord:
     """Run once more what did not succeed, with the template and parameters of then. A new record tells of it.
 
     Raises `NotFound`, `Conflict` while the run goes on, `InvalidInput`, `EngineUnavailable`.
     """
     from dagtasks.service.execution import execute
 
+    record, plan, asking = plan_retry(project, run, again, doing.asking)
+    doing, earlier = replace(doing, asking=asking), _earlier(project, record, plan, again)
+    return execute(project, plan, doing, earlier=earlier, origin=origin)[0]
+
+
+class Retry(NamedTuple):
+    """What a retry would do: of which run, by which plan, and who has to say yes."""
+
+    record: RunRecord
+    plan: Plan
+    asking: Asking
+
+
+def plan_retry(project: Project, run: str, again: Again, asking: Asking) -> Retry:
+    """What a retry would do; nothing is written. Raises as `retry`."""
     record = _get_whole(project, run)
     if not record.status.is_final:
         hint = f"wait for it, or end it: dagtasks runs cancel {record.id}"
         raise Conflict(f"run {record.id} has not ended: it is {record.status}", hint=hint)
     plan = _plan_again(project, record, again)
     is_left = record.status is RunState.AWAITING_APPROVAL
-    asking = replace(doing.asking, is_foreign=not project.runs.is_of_here(record.id), is_left=is_left)
+    asking = replace(asking, is_foreign=not project.runs.is_of_here(record.id), is_left=is_left)
     if again.from_step and again.from_step not in {step.name for step in plan.all_steps}:
         hint = choose_from(again.from_step, [step.name for step in plan.all_steps])
         raise NotFound(f"the template has no step {again.from_step!r}", hint=hint)
-    return execute(project, plan, replace(doing, asking=asking), earlier=_earlier(project, record, plan, again))[0]
+    return Retry(record, plan, asking)
 
 
 def _earlier(project: Project, record: RunRecord, plan: Plan, again: Again) -> Any:
@@ -164,7 +200,9 @@ def _plan_again(project: Project, record: RunRecord, again: Again) -> Plan:
         kept = {name: value for name, value in record.parameters.items() if not _is_hidden(value)}
         template = None if record.task and record.workflow else str(record.template["name"])
         chosen = Selection(record.task, record.workflow if template is None else None, template)
-        return make_plan(project, replace(chosen, params=again.params, values=kept))
+        if isinstance(again.params, Mapping):
+            return make_plan(project, replace(chosen, values=kept, given=again.params))
+        return make_plan(project, replace(chosen, values=kept, params=again.params))
     data = json.loads(project.runs.read_plan(record.id))
     template_model = Template.model_validate(data["template"]["data"])
     return from_sources(data, read_given(template_model, again.params))
@@ -188,16 +226,30 @@ def cancel(project: Project, run: str, doing: Doing) -> RunRecord:
     """End the run: its steps are stopped and `finally` is done. Raises `NotFound`, `Conflict` when it has ended."""
     from dagtasks.service.execution import go_on
 
+    record = interrupt(project, run)
+    if is_left(project, record):
+        return go_on(project, record, plan_of(project, record), doing, cancel=True)
+    return _wait_for_end(project, record)
+
+
+def is_left(project: Project, record: RunRecord) -> bool:
+    """Whether the run waits for an approval and no process waits with it: whoever goes on with it has to be one."""
+    return is_parked(record) and project.runs.is_abandoned(record)
+
+
+def interrupt(project: Project, run: str) -> RunRecord:
+    """Tell the process of the run to end it, and do not wait; a run without one stays as it is. Raises as `cancel`."""
     record = _get_whole(project, run)
     if record.status.is_final:
         raise Conflict(f"run {record.id} has ended: it is {record.status}")
-    if is_parked(record) and project.runs.is_abandoned(record):
-        return go_on(project, record, _plan_of(project, record), doing, cancel=True)
+    if is_left(project, record):
+        return record
     pid, host = record.process.get("pid"), record.process.get("host")
     if host != os.uname().nodename:
         raise Conflict(f"run {record.id} goes on on another machine", hint=f"cancel it on {host}")
-    os.kill(int(str(pid)), signal.SIGINT)
-    return _wait_for_end(project, record)
+    with suppress(ProcessLookupError):  # it has ended since its record was read
+        os.kill(int(str(pid)), signal.SIGINT)
+    return record
 
 
 def _wait_for_end(project: Project, record: RunRecord) -> RunRecord:
@@ -208,7 +260,8 @@ def _wait_for_end(project: Project, record: RunRecord) -> RunRecord:
     return record
 
 
-def _plan_of(project: Project, record: RunRecord) -> Plan:
+def plan_of(project: Project, record: RunRecord) -> Plan:
+    """The plan that the run was begun with."""
     from dagtasks.planning.sources import from_sources
 
     return from_sources(json.loads(project.runs.read_plan(record.id)), {})
@@ -216,11 +269,11 @@ def _plan_of(project: Project, record: RunRecord) -> Plan:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What somebody says to an approval; `params` are answers as KEY=VALUE."""
+    """What somebody says to an approval; `params` are answers."""
 
     approved: bool = True
     reason: str = ""
-    params: Sequence[str] = ()
+    params: Given = ()
 
 
 def approve(project: Project, run: str, step: str, decision: Decision, doing: Doing) -> RunRecord:
@@ -231,23 +284,30 @@ def approve(project: Project, run: str, step: str, decision: Decision, doing: Do
     from dagtasks.service.execution import go_on
     from dagtasks.service.people import actor
 
+    root = answer(project, run, step, decision, actor(project))
+    if is_left(project, root):
+        return go_on(project, root, plan_of(project, root), doing)
+    return project.runs.get(root.id)
+
+
+def answer(project: Project, run: str, step: str, decision: Decision, by: str) -> RunRecord:
+    """Keep the answer to an approval; gives the run as it was, which goes on by itself where a process waits for it.
+
+    Raises as `approve`.
+    """
     record = project.runs.get(run)
     asked = _get_asked(record, step)
-    by = actor(project)
     if asked["approvers"] and by not in asked["approvers"]:
         raise Conflict(f"{step} is for {', '.join(asked['approvers'])} to decide, and you are {by}")
-    answer: dict[str, JSON] = {
+    said: dict[str, JSON] = {
         "approved": decision.approved,
         "by": by,
         "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "reason": decision.reason,
         "parameters": _read_answers(step, asked["parameters"], decision.params) if decision.approved else {},
     }
-    project.runs.answer(record.id, step, answer)
-    root = _root_of(project, record)
-    if is_parked(root) and project.runs.is_abandoned(root):
-        return go_on(project, root, _plan_of(project, root), doing)
-    return project.runs.get(root.id)
+    project.runs.answer(record.id, step, said)
+    return _root_of(project, record)
 
 
 def _get_asked(record: RunRecord, step: str) -> dict[str, Any]:
@@ -269,16 +329,19 @@ def _root_of(project: Project, record: RunRecord) -> RunRecord:
     return record
 
 
-def _read_answers(step: str, declared: Mapping[str, Any], pairs: Sequence[str]) -> dict[str, JSON]:
+def _read_answers(step: str, declared: Mapping[str, Any], given: Given) -> dict[str, JSON]:
     """The answers as values of the types that the approval declares. Raises `InvalidInput`."""
-    from dagtasks.language.parameters import read_texts, resolve
+    from dagtasks.language.parameters import read_texts, read_values, resolve
     from dagtasks.model.parameter import ParameterSpec
     from dagtasks.planning.planner import refuse
     from dagtasks.service.templates import split_pair
 
     specs = {name: ParameterSpec.model_validate(spec) for name, spec in declared.items()}
     what = f"answers to {step}"
-    read = read_texts(specs, [split_pair(pair) for pair in pairs])
+    if isinstance(given, Mapping):
+        read = read_values(specs, given)
+    else:
+        read = read_texts(specs, [split_pair(pair) for pair in given])
     refuse(read.findings, what)
     resolved = resolve(specs, read.values, {})
     refuse(resolved.findings, what)

@@ -10,7 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from dagtasks.errors import Conflict, InvalidInput, InvalidProject, NotFound, has_errors
 from dagtasks.language.expressions import parse_scalar
-from dagtasks.language.parameters import merge, read_texts, resolve
+from dagtasks.language.parameters import merge, read_texts, read_values, resolve
 from dagtasks.model.run import RunEvent, RunRecord
 from dagtasks.model.summary import PhaseSummary, ProjectSummary, TaskSummary
 from dagtasks.model.template import Template
@@ -35,7 +35,8 @@ class Selection:
     """What to run: a workflow of a task (the only one by default), or a template; and with which parameters.
 
     `values` are parameters of a template, weaker than all others; `written` what a file of the repository says of them,
-    where that is something else (an expression).
+    where that is something else (an expression). `given` are parameters as values, for whoever types no text, and
+    `actor` is who asks for the run (None: the user of this machine).
     """
 
     task: str | None = None
@@ -47,6 +48,8 @@ class Selection:
     values: Mapping[str, Any] = field(default_factory=dict)
     written: Mapping[str, Any] = field(default_factory=dict)
     trigger: str = "manual"
+    given: Mapping[str, Any] = field(default_factory=dict)
+    actor: str | None = None
 
 
 def make_plan(project: Project, selection: Selection) -> Plan:
@@ -60,7 +63,8 @@ def make_plan(project: Project, selection: Selection) -> Plan:
     planned = plan_called(project, index, name)
     notes = _refuse_open(index, task, ignore=selection.ignore_dependencies) if task else []
     head, dirty = project.git.standing() if project.git else (Head(None, None), False)
-    now = {"commit": head.commit, "branch": head.branch, "dirty": dirty, "trigger": selection.trigger}
+    who = selection.actor or actor(project)
+    now = {"commit": head.commit, "branch": head.branch, "dirty": dirty, "trigger": selection.trigger, "actor": who}
     scope = _scope(project, index, task, now)
     asked = _read_given(planned, bound, selection, scope)
     around = Surroundings(
@@ -130,13 +134,16 @@ def _read_given(
     Raises `InvalidInput` when a text is of the wrong type, then with all else that is wrong with the parameters.
     """
     specs = Template.model_validate(planned.data).parameters
-    read = read_texts(specs, [split_pair(pair) for pair in selection.params])
+    read, typed = (
+        read_texts(specs, [split_pair(pair) for pair in selection.params]),
+        read_values(specs, selection.given),
+    )
     from_files = {key: value for path in selection.param_files for key, value in _read_parameters(path).items()}
-    given = merge(read.values, from_files)
-    if read.findings:
-        told = {finding.loc for finding in read.findings}
+    given = merge(typed.values, read.values, from_files)
+    if wrong := [*typed.findings, *read.findings]:
+        told = {finding.loc for finding in wrong}
         others = [finding for finding in resolve(specs, merge(given, bound), scope).findings if finding.loc not in told]
-        refuse([*read.findings, *others], f"parameters of template {planned.name}")
+        refuse([*wrong, *others], f"parameters of template {planned.name}")
     return given
 
 
@@ -151,7 +158,7 @@ def _read_parameters(path: str) -> dict[str, Any]:
 
 def _scope(project: Project, index: Index, task: TaskSummary | None, run: dict[str, Any]) -> dict[str, Any]:
     """The names that expressions see before the run has begun."""
-    scope: dict[str, Any] = {"run": {**run, "actor": actor(project)}}
+    scope: dict[str, Any] = {"run": run}
     if task is None:
         return scope
     owner, phase = index.projects.get(task.project), index.phases.get(f"{task.project}/{task.phase}")

@@ -65,6 +65,13 @@ class EventLog:
         )
         return list(_parse(lines[at:]))
 
+    def stamp(self) -> tuple[int, int]:
+        """Another one whenever something was appended."""
+        with suppress(FileNotFoundError):
+            found = self._path.stat()
+            return found.st_ino, found.st_size
+        return 0, 0
+
     def find_last(self) -> str | None:
         """The id of the newest event, from which on what comes can be read; None when there is none."""
         lines = self._read_whole().splitlines()

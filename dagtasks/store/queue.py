@@ -102,7 +102,8 @@ class Queue:
         return next((file for file in self._files() if _id_of(file) == name), None)
 
     def _write(self, file: Path, entry: Entry) -> None:
-        write_file(file, json.dumps({"form": FORM, **entry._asdict()}, ensure_ascii=False, indent=1).encode() + b"\n")
+        content = json.dumps({"form": FORM, **entry._asdict()}, ensure_ascii=False, indent=1).encode() + b"\n"
+        write_file(file, content, mode=0o600)  # parameters can be nobody else's business
 
     @contextmanager
     def hold(self) -> Iterator[bool]:

@@ -144,7 +144,8 @@ def test_it_ends_at_once_although_somebody_listens(serve: Callable[..., Served])
         assert next(pieces) == b": here\n\n"
         served.process.send_signal(signal.SIGINT)
         assert b"".join(pieces).replace(b": here\n\n", b"") == b""
-    assert served.process.wait(SECONDS) == 130
+        served.process.wait(SECONDS)
+    assert served.end(signal.SIGINT) == 130
 
 
 @pytest.mark.slow

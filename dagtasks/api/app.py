@@ -12,6 +12,7 @@ from dagtasks import __version__
 from dagtasks.api import events, reading, running, writing
 from dagtasks.api.desk import PREFIX, Server
 from dagtasks.api.gate import Gate, Guesses
+from dagtasks.api.once import Once
 from dagtasks.api.problems import add_handlers
 from dagtasks.api.streams import Streams
 from dagtasks.service import keys
@@ -56,4 +57,4 @@ def make_app(server: Server, hosts: Iterable[str] = (), guesses: Guesses | None 
     def find_grant(secret: str) -> Grant | None:
         return keys.find_grant(server.project(), secret, server.now())
 
-    return Gate(make_routes(server), find_grant, hosts, guesses)
+    return Gate(Once(make_routes(server), server), find_grant, hosts, guesses)

@@ -21,7 +21,7 @@ from dagtasks import errors, settings
 from dagtasks.cli import root
 from dagtasks.cli.progress import EXIT_CODES
 from dagtasks.language.functions import ALL_FUNCTIONS
-from dagtasks.model import event, parameter, project, task, template, values
+from dagtasks.model import event, parameter, project, task, template, values, webhook
 from dagtasks.planning import lint, query
 from tests.conftest import MakeProject, Result, git, write_files
 from tests.docs_console import Console, read_examples, read_files, steady
@@ -241,6 +241,7 @@ MODELS: list[tuple[str, str, type[BaseModel]]] = [
     (TASK_FILE, "`workflows`", task.Binding),
     (TASK_FILE, "A phase", project.Phase),
     (TASK_FILE, "A project", project.Project),
+    ("guides/webhooks.md", "Make one", webhook.Webhook),
     (TEMPLATE_FILE, "Top level", template.Template),
     (TEMPLATE_FILE, "`metadata`", template.Metadata),
     (TEMPLATE_FILE, "`parameters`", parameter.ParameterSpec),
@@ -296,6 +297,7 @@ def test_every_function_and_enumeration_is_listed() -> None:
         (values.WorkflowType, TEMPLATE_FILE),
         (parameter.ParameterType, TEMPLATE_FILE),
         (event.EventType, "reference/events.md"),
+        (event.TOLD_TYPES, "reference/events.md"),
     ):
         assert {str(word) for word in words} <= set(WORD.findall(read(page)))
 

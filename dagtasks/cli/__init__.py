@@ -45,6 +45,7 @@ COMMANDS = {
     "watch": ("watch", "watch", "Look whenever files change, and have done what that starts."),
     "queue": ("queue", "group", "What changes of files have started: list, work, cancel."),
     "serve": ("serve", "serve", "Serve the REST API."),
+    "webhooks": ("webhooks", "group", "Who is told of events: create, set, test, deliver and more."),
     "keys": ("keys", "group", "Keys of the REST API: create, list, revoke."),
     "mcp": ("mcp", "mcp", "Serve tools for agents over stdin and stdout."),
     "schema": ("check", "schema", "Print the JSON Schema of a kind of file, for editors."),

@@ -86,3 +86,19 @@ class EventRecord(NamedTuple):
         return cls(
             **{**known, "changed": changed, "before": data["commit"]["before"], "after": data["commit"]["after"]}
         )
+
+
+RUN_TYPES = tuple(
+    f"run.{state}"
+    for state in (
+        *("queued", "started", "waiting", "succeeded", "failed", "timed_out", "errored", "cancelled", "skipped"),
+        *("interrupted", "awaiting_approval"),
+    )
+)
+"""What happens to runs: it starts nothing, and is told."""
+WORKFLOW_COMPLETED = "workflow.completed"
+"""Is told of every run that ended, beside its own event."""
+TOLD_TYPES = (*map(str, EventType), *RUN_TYPES, WORKFLOW_COMPLETED)
+"""All that others are told of."""
+TEST_TYPE = "webhook.test"
+"""What a webhook is tried with: nothing happened."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from dagtasks.errors import Finding, InvalidInput, NotFound, Problem, Severity
 from dagtasks.planning.index import Index
 from dagtasks.store.comments import check_comments
-from dagtasks.store.layout import TASKS, TEMPLATES
+from dagtasks.store.layout import TASKS, TEMPLATES, WEBHOOKS
 from dagtasks.store.project import Project
 
 
@@ -25,7 +25,7 @@ def validate(project: Project, paths: Sequence[str] = (), *, since: str | None =
     index = project.load()
     broken = {file.id for file in index.broken}
     of_comments = check_comments(project.root, lambda name: name in index.tasks or name in broken)
-    problems = [*index.problems, *of_comments, *project.settings_problems()]
+    problems = [*index.problems, *of_comments, *project.settings_problems(), *_find_in_webhooks(project, index)]
     problems = sorted([*problems, *_find_lacking(project, index)])
     if since is not None:
         problems = sorted(_find_since(project, index, problems, since))
@@ -34,6 +34,14 @@ def validate(project: Project, paths: Sequence[str] = (), *, since: str | None =
         return problems
     wanted = [relative_path(project, path) for path in paths]
     return [problem for problem in problems if is_among(problem.path, wanted)]
+
+
+def _find_in_webhooks(project: Project, index: Index) -> list[Problem]:
+    if not os.path.lexists(project.root / WEBHOOKS):
+        return []
+    from dagtasks.store.webhooks import find_webhook_problems
+
+    return find_webhook_problems(project, index.projects)
 
 
 def is_among(path: str, wanted: Iterable[str]) -> bool:

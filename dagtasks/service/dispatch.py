@@ -173,6 +173,8 @@ def begin(project: Project) -> None:
     """Have the next look compare with what is there now, if nobody has looked yet. Raises `LockTimeout`."""
     if CursorFile(project).find_mark() is None:
         pass_over_checkout(project)
+    with project.lock("look at runs"):
+        tell_runs(project)
 
 
 def is_busy(project: Project) -> bool:

@@ -57,12 +57,13 @@ def edit_document(document: Document, found: Place, changes: Iterable[Edit]) -> 
         raise InvalidProject(f"{found.path} cannot be read, so it is not changed", problems=document.problems)
     before = {str(problem) for problem in _errors(found, document)}
     for change in changes:
-        document = _apply(document, change, ORDERS[found.kind])
+        document = apply_edit(document, change, ORDERS[found.kind])
     _check(found, document, known=before)
     return document.content
 
 
-def _apply(document: Document, change: Edit, order: Sequence[str]) -> Document:
+def apply_edit(document: Document, change: Edit, order: Sequence[str]) -> Document:
+    """The document with the edit spliced in; `order` is that of keys. What it says then is not looked at."""
     from dagtasks.store import edits
     from dagtasks.store.emitter import SORTED_LISTS
 

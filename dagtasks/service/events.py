@@ -6,6 +6,7 @@ the id of an event follows from what it is, one that is found twice is known aga
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from dagtasks.model.event import Event, EventRecord
 from dagtasks.planning.index import Index
 from dagtasks.store.cursor import Mark
 from dagtasks.store.events import EventLog
+from dagtasks.store.layout import WEBHOOKS
 from dagtasks.store.project import Project
 
 
@@ -38,6 +40,10 @@ def publish(project: Project, records: Sequence[EventRecord]) -> None:
     """Keep the events, and send them to those who want them. The caller holds the lock. Raises `WriteError`."""
     if records:
         EventLog(project.get_git()).append(records)
+        if os.path.lexists(project.root / WEBHOOKS):
+            from dagtasks.service.deliveries import put_aside
+
+            put_aside(project, records)
 
 
 def _make_records(project: Project, step: Step, events: Sequence[Event]) -> Iterator[EventRecord]:

@@ -7,7 +7,8 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from dagtasks.model.event import EventRecord
+from dagtasks.errors import InvalidProject, NotFound
+from dagtasks.model.event import WORKFLOW_COMPLETED, EventRecord
 from dagtasks.model.run import (
     RunChanged,
     RunEvent,
@@ -23,9 +24,6 @@ from dagtasks.store.events import RunCursor, RunCursorFile, Told
 from dagtasks.store.project import Project
 from dagtasks.store.queue import Entry, Queue
 from dagtasks.store.runs import RunStore
-
-ENDED = "workflow.completed"
-"""Is told of every run that ended, beside its own event."""
 
 
 def tell_runs(project: Project) -> None:
@@ -53,6 +51,24 @@ def tell_runs(project: Project) -> None:
 def _without_sizes(cursor: RunCursor | None) -> object:
     """A run that goes on writes all the time: that alone is not worth a write."""
     return cursor and ({run: told is None for run, told in cursor.runs.items()}, cursor.queued)
+
+
+def has_news(project: Project) -> bool:
+    """Whether there may be something to tell of runs; nothing is locked for that."""
+    cursor = RunCursorFile(project.get_git()).read()
+    if cursor is None:
+        return False
+    now = RunCursor(_look(project.runs, cursor), frozenset(Queue(project.get_git()).names()))
+    return now != cursor
+
+
+def find_interrupted(project: Project) -> None:
+    """Have the runs marked as interrupted whose process is gone: nobody else may look at them for long."""
+    cursor = RunCursorFile(project.get_git()).read()
+    for run, told in cursor.runs.items() if cursor else ():
+        if told is not None:
+            with suppress(NotFound, InvalidProject):
+                project.runs.get(run)
 
 
 _NOTHING = Told(0, 0)
@@ -100,7 +116,7 @@ def _find_events(runs: RunStore, run: str, told: Told | None) -> Iterator[EventR
         if change.number > (told.lines if told else 0):
             yield _make_record(record, f"run.{_WORDS.get(change.new, change.new)}", record.id, change)
             if change.end and change.new is not RunState.AWAITING_APPROVAL:
-                yield _make_record(record, ENDED, _name(record), change)
+                yield _make_record(record, WORKFLOW_COMPLETED, _name(record), change)
 
 
 _WORDS: Mapping[RunState, str] = {RunState.RUNNING: "started"}

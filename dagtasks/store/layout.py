@@ -20,6 +20,7 @@ COMMENTS = "comments"
 DEFAULT_SETTINGS = "config/default.yaml"
 ENGINE_SETTINGS = "config/dagger.yaml"
 ENV_FILE = "config/.env"
+WEBHOOKS = "config/webhooks.yaml"
 
 CODES = {
     "DT126": "A file or folder below `tasks/` or `templates/` has a name that does not say what it is. Task files are "

@@ -17,6 +17,7 @@ from dagtasks.service import dispatch
 from dagtasks.service.dispatch import is_busy
 from dagtasks.store.files import LOCK_HELD
 from dagtasks.store.hooks import SPEAKER
+from dagtasks.store.layout import WEBHOOKS
 from dagtasks.store.process import DEPTH
 from dagtasks.store.project import Project, find_project
 from dagtasks.store.queue import Queue
@@ -196,7 +197,7 @@ def _look(call: Call) -> list[str]:
 
 def _work(project: Project, options: Options) -> list[str]:
     """Have done what is in the queue, also what another runner has left there."""
-    if os.environ.get(DEPTH) or not Queue(project.get_git()).names():
+    if os.environ.get(DEPTH) or not (Queue(project.get_git()).names() or _has_due(project)):
         return []
     if not options.in_foreground:
         _start_runner(project)
@@ -205,6 +206,15 @@ def _work(project: Project, options: Options) -> list[str]:
     from dagtasks.triggers.runner import work
 
     return [f"{SPEAKER}{name_of(record)}: {record.status} ({record.id})" for record in work(project)]
+
+
+def _has_due(project: Project) -> bool:
+    """Whether something is to be told to endpoints of webhooks."""
+    if not os.path.lexists(project.root / WEBHOOKS):
+        return False
+    from dagtasks.service.deliveries import has_due
+
+    return has_due(project)
 
 
 def _start_runner(project: Project) -> None:

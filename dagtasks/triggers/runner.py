@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import threading
 from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dagtasks.model.run import RunRecord
@@ -14,6 +17,7 @@ from dagtasks.service.queue import carry_out, find_waiting, is_done, name_of
 from dagtasks.store.cursor import CursorFile
 from dagtasks.store.files import LOCK_HELD
 from dagtasks.store.git import clean_environment
+from dagtasks.store.layout import WEBHOOKS
 from dagtasks.store.process import DEPTH
 from dagtasks.store.project import Project
 from dagtasks.store.queue import Entry, Queue
@@ -27,6 +31,11 @@ def work(project: Project) -> Iterator[RunRecord]:
 
     Nothing is done while another runner of the repository does it: that one sees what came meanwhile, too.
     """
+    with _delivering(project):
+        yield from _work(project)
+
+
+def _work(project: Project) -> Iterator[RunRecord]:
     queue = Queue(project.get_git())
     seen: set[str] = set()
     while True:
@@ -42,6 +51,24 @@ def work(project: Project) -> Iterator[RunRecord]:
         # Who added an entry while we let go of the queue did not get to be the runner.
         if not any(_find_wanted(queue, seen)):
             return
+
+
+@contextmanager
+def _delivering(project: Project) -> Iterator[None]:
+    """Send what is due of webhooks beside the runs, and at the end what those gave."""
+    if not os.path.lexists(project.root / WEBHOOKS):
+        yield
+        return
+    from dagtasks.service.postman import Postman
+
+    postman = Postman(project, lambda text: print(text, file=sys.stderr))  # noqa: T201 - it goes into the log
+    thread = threading.Thread(target=postman.run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        postman.finish()
+        thread.join()
 
 
 def settle_waiting(project: Project, entries: list[Entry]) -> list[RunRecord]:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
@@ -22,10 +22,13 @@ from watchdog.observers.api import ObservedWatch
 from dagtasks.errors import DagtasksError, Problem
 from dagtasks.model.event import Event
 from dagtasks.service import dispatch
-from dagtasks.store.layout import TASKS, TEMPLATES
+from dagtasks.store.layout import TASKS, TEMPLATES, WEBHOOKS
 from dagtasks.store.project import Project
 from dagtasks.store.watching import CHANGES
 from dagtasks.triggers import runner
+
+if TYPE_CHECKING:
+    from dagtasks.service.postman import Postman
 
 QUIET = 0.1
 LATEST = 1.0
@@ -59,6 +62,7 @@ class Watcher:
         self._warn = warn
         self._bell = Bell()
         self._wrong: set[Problem] = set()
+        self._postman: Postman | None = None
         self._is_stopped = False
 
     def run(self) -> None:
@@ -74,6 +78,16 @@ class Watcher:
                 self._bell.wait(RESCAN_BLIND if watches.is_blind else RESCAN)
         finally:
             watches.close()
+            if self._postman:
+                self._postman.stop()
+
+    def _send_webhooks(self) -> None:
+        """Have a thread that sends them, as soon as there are any."""
+        if self._postman is None and os.path.lexists(self._project.root / WEBHOOKS):
+            from dagtasks.service.postman import Postman
+
+            self._postman = Postman(self._project, self._warn)
+            threading.Thread(target=self._postman.run, daemon=True).start()
 
     def stop(self) -> None:
         """Have `run` end soon; from another thread."""
@@ -86,6 +100,7 @@ class Watcher:
             return
         try:
             seen = self._see(project)
+            self._send_webhooks()
             runner.start_if_idle(project)
         except DagtasksError as error:
             self._warn(f"{error.message}; it is tried again later")

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from dagtasks.model.event import EventRecord
-from dagtasks.store import events
 from dagtasks.store.events import EventLog, RunCursor, RunCursorFile, Told
 from dagtasks.store.files import WriteError
 from dagtasks.store.project import Project
@@ -84,8 +83,8 @@ def test_what_is_no_event_is_left_out(line: bytes, log: EventLog, made: Project)
     assert numbers(log) == [1, 2]
 
 
-def test_a_long_log_becomes_the_old_one(log: EventLog, made: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "LOG_BYTES", 2000)
+def test_a_long_log_becomes_the_old_one(made: Project) -> None:
+    log = EventLog(made.get_git(), limit=2000)
     for number in range(40):
         log.append([make(number)])
     kept = numbers(log)

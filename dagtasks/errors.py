@@ -5,7 +5,8 @@ Nothing here prints. A face (cli, api, board, hooks) is the only place that turn
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -76,16 +77,30 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
 
 
 class DagtasksError(Exception):
-    """What stops a command: one message, a hint that says what to do next, and an exit code."""
+    """What stops a command: one message, a hint that says what to do next, and an exit code.
+
+    `field` is what of the caller's input it is about, as `due` or `metadata.team`; "" where that is not one field.
+    """
 
     exit_code = 3
     status = 500
 
-    def __init__(self, message: str, *, hint: str = "", problems: Sequence[Problem] = ()) -> None:
+    def __init__(self, message: str, *, hint: str = "", problems: Sequence[Problem] = (), field: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.problems = tuple(problems)
+        self.field = field
+
+
+@contextmanager
+def about(field: str) -> Iterator[None]:
+    """Errors from within are about that field of what the caller gave, where they do not say another."""
+    try:
+        yield
+    except DagtasksError as error:
+        error.field = error.field or field
+        raise
 
 
 class RunFailed(DagtasksError):

@@ -54,6 +54,8 @@ def error_document(error: DagtasksError) -> dict[str, Any]:
     document: dict[str, Any] = {"type": kind, "title": title, "status": status, "detail": error.message}
     if error.hint:
         document["hint"] = error.hint
+    if error.field:
+        document["field"] = error.field
     if error.problems:
         first = error.problems[0]
         place = {"code": first.code, "file": first.path, "line": first.line, "column": first.column}

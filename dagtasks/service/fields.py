@@ -84,7 +84,8 @@ def _set(field: str, value: Any, known: Fields) -> Edit:
     if value is None or value in ("", [], (), {}):
         return Edit("set", (field,), None)
     if not _holds(kind, value):
-        raise InvalidInput(f"{field} is {_KINDS[kind][1]}, and not {json.dumps(value, ensure_ascii=False)[:60]}")
+        what = f"{_KINDS[kind][1]}, and not {json.dumps(value, ensure_ascii=False)[:60]}"
+        raise InvalidInput(f"{field} is {what}", field=field)
     if kind == "list":
         return Edit("set", (field,), sorted(set(value)))
     return Edit("set", (field,), check_word(kind, value) if isinstance(value, str) else value)
@@ -184,7 +185,7 @@ def check_word(kind: str, text: str) -> str:
     """The text, if it is a word that a field of this kind can have. Raises `InvalidInput` listing the words."""
     words: Mapping[str, Sequence[str]] = {"status": list(Status), "priority": list(Priority)}
     if kind in words and text not in words[kind]:
-        raise InvalidInput(f"there is no {kind} {text!r}", hint=f"there is: {', '.join(words[kind])}")
+        raise InvalidInput(f"there is no {kind} {text!r}", hint=f"there is: {', '.join(words[kind])}", field=kind)
     return text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import ChainMap
 from typing import cast
 
-from dagtasks.errors import Conflict, InvalidProject, NotFound
+from dagtasks.errors import Conflict, InvalidProject, NotFound, about
 from dagtasks.model.summary import TaskSummary
 from dagtasks.model.values import Status
 from dagtasks.planning import graph
@@ -22,6 +22,12 @@ def find_task(index: Index, text: str) -> TaskSummary:
             raise
         problems = [problem for problem in index.problems if problem.path == broken[0].path]
         raise InvalidProject(f"task {broken[0].id} cannot be read", problems=problems) from None
+
+
+def find_need(index: Index, text: str) -> TaskSummary:
+    """As `find_task`, for a dependency: an error says that it is about these."""
+    with about("depends_on"):
+        return find_task(index, text)
 
 
 def with_row(index: Index, row: TaskSummary) -> Index:
@@ -48,16 +54,18 @@ def refuse_open_dependencies(index: Index, task: TaskSummary, before: Status | N
 def check_phase(index: Index, row: TaskSummary) -> None:
     """Raise `NotFound` when the project of the task has no such phase."""
     if row.phase:
-        index.get_phase(f"{row.project}/{row.phase}")
+        with about("phase"):
+            index.get_phase(f"{row.project}/{row.phase}")
 
 
 def check_dependencies(index: Index, row: TaskSummary) -> None:
     """Raise `NotFound` for an unknown dependency, `Conflict` for a circle."""
     for need in row.depends_on:
         if need not in index.tasks and need != row.id:
-            find_task(index, need)
+            find_need(index, need)
     after = with_row(index, row)
     if row.id in graph.reachable(after.edges, [row.id]):
         edges = {task.id: task.depends_on for task in after.tasks.values()}
         cycle = next((path for path in graph.find_cycles(edges) if row.id in path), [row.id])
-        raise Conflict(f"tasks would depend on one another in a circle: {' -> '.join([*cycle, cycle[0]])}")
+        circle = " -> ".join([*cycle, cycle[0]])
+        raise Conflict(f"tasks would depend on one another in a circle: {circle}", field="depends_on")

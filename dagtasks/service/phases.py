@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
-from dagtasks.errors import Conflict, InvalidInput
+from dagtasks.errors import Conflict, InvalidInput, about
 from dagtasks.model.names import KEY_PATTERN
 from dagtasks.model.summary import PhaseSummary, TaskSummary
 from dagtasks.model.values import Status
@@ -22,7 +22,7 @@ def phase_place(name: str) -> Place:
     """Where the file of the phase called `project/key` lies. Raises `InvalidInput`."""
     owner, slash, key = name.partition("/")
     if not slash or not re.fullmatch(KEY_PATTERN, key):
-        raise InvalidInput(f"{name!r} is not PROJECT/KEY", hint="a phase is called as in web/build")
+        raise InvalidInput(f"{name!r} is not PROJECT/KEY", hint="a phase is called as in web/build", field="key")
     return Place(f"{TASKS}/{owner}/phases/{key}.yaml", Kind.PHASE, key, owner)
 
 
@@ -68,7 +68,8 @@ def create(project: Project, name: str, data: dict[str, Any], settings: WriteSet
     def make() -> Change:
         index = project.load()
         index.get_project(str(found.project))
-        refuse_existing(project, found.path)
+        with about("key"):
+            refuse_existing(project, found.path)
         content = make_file(found, {**data, "order": _order(index, found, data["order"])})
         answer = to_json(index, cast(PhaseSummary, row_of(found, content)))
         return Change([FileChange(found.path, content, NO_FILE)], f"{name}: phase created", "phase", answer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
-from dagtasks.errors import Conflict, InvalidInput
+from dagtasks.errors import Conflict, InvalidInput, about
 from dagtasks.model.names import PROJECT_PATTERN
 from dagtasks.model.summary import ProjectSummary, TaskSummary
 from dagtasks.model.values import Status
@@ -58,11 +58,13 @@ def tasks_of(index: Index, key: str) -> list[TaskSummary]:
 def create(project: Project, key: str, data: dict[str, Any], settings: WriteSettings) -> Saved:
     """Write a new `project.yaml`. Raises `InvalidInput` for a bad key, `Conflict` when it is there."""
     if not re.fullmatch(PROJECT_PATTERN, key):
-        raise InvalidInput(f"{key!r} is no key for a project", hint="a small letter, then up to 15 letters or digits")
+        hint = "a small letter, then up to 15 letters or digits"
+        raise InvalidInput(f"{key!r} is no key for a project", hint=hint, field="key")
     found = project_place(key)
 
     def make() -> Change:
-        refuse_existing(project, found.path)
+        with about("key"):
+            refuse_existing(project, found.path)
         content = make_file(found, data)
         answer = to_json(project.load(), cast(ProjectSummary, row_of(found, content)))
         return Change([FileChange(found.path, content, NO_FILE)], f"{key}: project created", "project", answer)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, cast
 
-from dagtasks.errors import Conflict
+from dagtasks.errors import Conflict, about
 from dagtasks.model.names import ID_ALPHABET, ID_LENGTH
 from dagtasks.model.summary import TaskSummary
 from dagtasks.model.values import Priority, Status
@@ -14,7 +14,14 @@ from dagtasks.planning.index import Index
 from dagtasks.service.documents import edit_file, make_file, row_of, undo_hint
 from dagtasks.service.fields import TASK_FIELDS, Changes, Edit, check_word, describe, read_changes
 from dagtasks.service.gates import refuse_closed_gates
-from dagtasks.service.links import check_dependencies, check_phase, find_task, refuse_open_dependencies, with_row
+from dagtasks.service.links import (
+    check_dependencies,
+    check_phase,
+    find_need,
+    find_task,
+    refuse_open_dependencies,
+    with_row,
+)
 from dagtasks.service.saving import NO_FILE, Change, FileChange, Saved, WriteSettings, save
 from dagtasks.service.views import row_to_json
 from dagtasks.store.comments import find_comment_files
@@ -29,9 +36,10 @@ def create(project: Project, key: str, data: Mapping[str, Any], settings: WriteS
 
     def make() -> Change:
         wanted = data.get("depends_on") or ()
-        index = project.load_project(key, wanted)
-        index.get_project(key)
-        needs = sorted({find_task(index, need).id for need in wanted})
+        with about("project"):
+            index = project.load_project(key, wanted)
+            index.get_project(key)
+        needs = sorted({find_need(index, need).id for need in wanted})
         found = _new_place(project, key)
         written = {
             **data,
@@ -103,10 +111,10 @@ def _resolve(index: Index, edit: Edit) -> Edit:
     if edit.loc != ("depends_on",) or edit.value is None:
         return edit
     if edit.op == "set":
-        return edit._replace(value=sorted({find_task(index, need).id for need in edit.value}))
+        return edit._replace(value=sorted({find_need(index, need).id for need in edit.value}))
     if edit.op == "remove" and edit.value not in index.tasks:
         return edit
-    return edit._replace(value=find_task(index, edit.value).id)
+    return edit._replace(value=find_need(index, edit.value).id)
 
 
 def delete(project: Project, text: str, settings: WriteSettings, *, detach: bool = False) -> Saved:

@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from dagtasks.errors import Conflict, InvalidInput, InvalidProject, NotFound, Problem, has_errors
+from dagtasks.errors import Conflict, InvalidInput, InvalidProject, NotFound, Problem, about, has_errors
 from dagtasks.language.parameters import read_texts, read_values
 from dagtasks.model.names import KEY_PATTERN, choose_from
 from dagtasks.model.run import RunRecord
@@ -250,7 +250,8 @@ def coerce_parameters(project: Project, index: Index, name: str, given: Given) -
 
     Raises `NotFound`, `InvalidInput`.
     """
-    row = find_template(index, name)
+    with about("template"):
+        row = find_template(index, name)
     template = Template.model_validate(project.read_template(row.path))
     return read_given(template, given)
 

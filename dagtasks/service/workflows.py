@@ -54,11 +54,12 @@ def _names(task: TaskSummary) -> list[str]:
 def add(project: Project, text: str, name: str, template: str, given: Given, settings: WriteSettings) -> Saved:
     """Bind the template to the task. Raises `NotFound`, `InvalidInput` for wrong parameters, `Conflict`."""
     if not re.fullmatch(KEY_PATTERN, name):
-        raise InvalidInput(f"{name!r} is no name for a workflow", hint=f"form: {KEY_PATTERN}")
+        raise InvalidInput(f"{name!r} is no name for a workflow", hint=f"form: {KEY_PATTERN}", field="name")
 
     def make(index: Index, task: TaskSummary) -> tuple[list[Edit], str, Any]:
         if name in _names(task):
-            raise Conflict(f"{task.id} has a workflow {name!r} already", hint="change it with `workflow set`")
+            hint = "change it with `workflow set`"
+            raise Conflict(f"{task.id} has a workflow {name!r} already", hint=hint, field="name")
         parameters = coerce_parameters(project, index, template, given)
         binding = {"template": template, "parameters": parameters}
         answer = {"task": task.id, "name": name, **binding}
@@ -107,7 +108,7 @@ def _rewrite(
         after = change_to({key: before[key] for key in ("template", "parameters")})
         template, given = after.get("template"), after.get("parameters") or {}
         if not template:
-            raise InvalidInput("a workflow needs a template")
+            raise InvalidInput("a workflow needs a template", field="template")
         # A template that is another now may want other types.
         parameters = coerce_parameters(project, index, template, given)
         edits = [

@@ -360,3 +360,33 @@ def test_one_project_does_not_see_files_of_another(make_api: MakeApi) -> None:
     write_files(api.root, {"tasks/ops/ops-000002.yaml": "name: [\n"})
     assert api.change("PATCH", "/tasks/ops-000001", {"name": "Fine"}).status_code == 200
     assert api.ask("PATCH", "/tasks/ops-000002", json={"name": "x"}, headers={"If-Match": "*"}).status_code == 422
+
+
+@pytest.mark.parametrize(("path", "body", "field"), [
+    ("/tasks", {"name": "x", "project": "web", "due": "soon"}, "due"),
+    ("/tasks", {"name": "", "project": "web"}, "name"),
+    ("/tasks", {"name": "x", "project": "web", "phase": "nope"}, "phase"),
+    ("/tasks", {"name": "x", "project": "web", "status": "nope"}, "status"),
+    ("/tasks", {"name": "x", "project": "web", "depends_on": ["web-zzzzzz"]}, "depends_on"),
+    ("/tasks", {"name": "x", "project": "nope"}, "project"),
+    ("/tasks", {"name": 1, "project": "web"}, "name"),
+    ("/projects", {"name": "x", "key": "No"}, "key"),
+    ("/projects", {"name": "x", "key": "web"}, "key"),
+    ("/projects/web/phases", {"name": "x", "key": "No no"}, "key"),
+    ("/projects/web/phases", {"name": "x", "key": "build"}, "key"),
+    ("/tasks/web-000001/workflows", {"name": "No no", "template": "basic_task"}, "name"),
+    ("/tasks/web-000001/workflows", {"name": "x", "template": "nope"}, "template"),
+])  # fmt: skip
+def test_what_is_wrong_names_the_field_that_it_is_about(api: Api, path: str, body: Any, field: str):
+    answer = api.ask("POST", path, json=body)
+    assert 400 <= answer.status_code < 500
+    assert answer.json()["field"] == field
+
+
+def test_a_dependency_in_a_circle_is_about_what_the_task_depends_on(api: Api):
+    answer = api.change("PATCH", "/tasks/web-000001", {"depends_on": ["web-000002"]})
+    assert (answer.status_code, answer.json()["field"]) == (409, "depends_on")
+
+
+def test_what_is_about_no_field_names_none(api: Api):
+    assert "field" not in api.ask("GET", "/tasks/web-zzzzzz").json()

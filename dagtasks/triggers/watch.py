@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
@@ -22,13 +22,11 @@ from watchdog.observers.api import ObservedWatch
 from dagtasks.errors import DagtasksError, Problem
 from dagtasks.model.event import Event
 from dagtasks.service import dispatch
-from dagtasks.store.layout import TASKS, TEMPLATES, WEBHOOKS
+from dagtasks.service.postman import Postman
+from dagtasks.store.layout import TASKS, TEMPLATES
 from dagtasks.store.project import Project
 from dagtasks.store.watching import CHANGES
 from dagtasks.triggers import runner
-
-if TYPE_CHECKING:
-    from dagtasks.service.postman import Postman
 
 QUIET = 0.1
 LATEST = 1.0
@@ -52,8 +50,8 @@ class Seen(NamedTuple):
 class Watcher:
     """Looks whenever files of the project have changed, and has done what that starts.
 
-    `tell` is called with what a look found, when it found anything; `warn` with what keeps us from looking, or from
-    being told of changes. Both are called in the thread of `run`.
+    `tell` is called with what a look found, when it found anything; `warn` with what keeps us from looking, from being
+    told of changes, or from telling others. Beside `run` a thread sends webhooks, and sees to it that runs are told of.
     """
 
     def __init__(self, project: Project, tell: Callable[[Seen], None], warn: Callable[[str], None]) -> None:
@@ -62,7 +60,7 @@ class Watcher:
         self._warn = warn
         self._bell = Bell()
         self._wrong: set[Problem] = set()
-        self._postman: Postman | None = None
+        self._postman = Postman(project, warn)
         self._is_stopped = False
 
     def run(self) -> None:
@@ -70,6 +68,8 @@ class Watcher:
         gc.enable()  # a command that ends soon needs none
         git_dir = self._project.get_git().git_dir
         watches = Watches(self._bell, self._project.root, git_dir, self._warn)
+        sending = threading.Thread(target=self._postman.run, daemon=True)
+        sending.start()
         try:
             while not self._is_stopped:
                 watches.renew()
@@ -78,16 +78,8 @@ class Watcher:
                 self._bell.wait(RESCAN_BLIND if watches.is_blind else RESCAN)
         finally:
             watches.close()
-            if self._postman:
-                self._postman.stop()
-
-    def _send_webhooks(self) -> None:
-        """Have a thread that sends them, as soon as there are any."""
-        if self._postman is None and os.path.lexists(self._project.root / WEBHOOKS):
-            from dagtasks.service.postman import Postman
-
-            self._postman = Postman(self._project, self._warn)
-            threading.Thread(target=self._postman.run, daemon=True).start()
+            self._postman.stop()
+            sending.join()
 
     def stop(self) -> None:
         """Have `run` end soon; from another thread."""
@@ -100,7 +92,6 @@ class Watcher:
             return
         try:
             seen = self._see(project)
-            self._send_webhooks()
             runner.start_if_idle(project)
         except DagtasksError as error:
             self._warn(f"{error.message}; it is tried again later")

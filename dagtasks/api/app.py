@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from dagtasks import __version__
-from dagtasks.api import events, reading, running, writing
+from dagtasks.api import board, events, reading, running, writing
 from dagtasks.api.desk import PREFIX, Server
 from dagtasks.api.gate import Gate, Guesses
 from dagtasks.api.once import Once
@@ -44,6 +44,9 @@ def make_routes(server: Server) -> FastAPI:
     app.include_router(running.router)
     app.include_router(events.router)
     add_handlers(app)
+    if server.board:  # it has an answer for every address that is left
+        app.include_router(board.make_router(server.board))
+        app.add_middleware(board.Noticing, board=server.board)
     return app
 
 
@@ -57,4 +60,4 @@ def make_app(server: Server, hosts: Iterable[str] = (), guesses: Guesses | None 
     def find_grant(secret: str) -> Grant | None:
         return keys.find_grant(server.project(), secret, server.now())
 
-    return Gate(Once(make_routes(server), server), find_grant, hosts, guesses)
+    return Gate(Once(make_routes(server), server), find_grant, hosts, guesses, server.sessions)

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from dagtasks.api.sessions import Sessions
+from dagtasks.service.boards import LiveBoard
 from dagtasks.service.keys import Grant
 from dagtasks.store.project import Project
 
@@ -24,13 +26,15 @@ def _utc() -> datetime:
 class Server:
     """What one server works with. `start_runner` has a process of its own do what is in the queue.
 
-    `is_ending` says that answers which go on for long are to end.
+    `is_ending` says that answers which go on for long are to end. `board` is shown to those that `sessions` knows.
     """
 
     base: Project
     start_runner: StartRunner
     is_ending: Callable[[], bool] = lambda: False
     now: Callable[[], datetime] = field(default=_utc)
+    board: LiveBoard | None = None
+    sessions: Sessions | None = None
 
     def project(self) -> Project:
         """The repository, for one request: nothing that it remembers is older than that."""

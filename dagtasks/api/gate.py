@@ -12,15 +12,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import anyio
 from anyio import to_thread
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dagtasks.api import sessions
 from dagtasks.api.bodies import ClientGone, check_json, check_type, read_body, replay
 from dagtasks.api.problems import Refusal, bug_response, error_response, refusal_response
+from dagtasks.api.sessions import Sessions
 from dagtasks.errors import DagtasksError
 from dagtasks.service import keys
 from dagtasks.service.keys import Grant
@@ -100,15 +102,24 @@ def _head(scope: Scope) -> Head:
 
 
 class Gate:
-    """Stands before an application. `hosts` are the names of this server; `find_grant` knows the keys."""
+    """Stands before an application. `hosts` are the names of this server; `find_grant` knows the keys.
+
+    With `signed_in` browsers are let in, too, that were signed in with.
+    """
 
     def __init__(
-        self, app: ASGIApp, find_grant: FindGrant, hosts: Iterable[str] = (), guesses: Guesses | None = None
+        self,
+        app: ASGIApp,
+        find_grant: FindGrant,
+        hosts: Iterable[str] = (),
+        guesses: Guesses | None = None,
+        signed_in: Sessions | None = None,
     ) -> None:
         self._app = app
         self._find_grant = find_grant
         self._hosts = frozenset(host.lower().strip("[]").rstrip(".") for host in (*LOCAL, *hosts))
         self._guesses = guesses or Guesses()
+        self._sessions = signed_in
         # Its own: whoever waits for a slow request keeps nobody from being let in.
         self._threads = anyio.CapacityLimiter(4)
 
@@ -129,14 +140,24 @@ class Gate:
                 return None  # the framework passes on what it has answered and logged
             if started:
                 raise  # cut off: nobody may take the half of it for the whole
-            await _respond(error)(scope, receive, guarded)
+            await self._respond(error, scope)(scope, receive, guarded)
         return None
+
+    def _respond(self, error: Exception, scope: Scope) -> Response:
+        """The answer to what was refused, or went wrong; for a person who looks for a page, a page."""
+        accepted = _head(scope).every("accept")
+        wants_page = self._sessions and scope["method"] in READING and any("text/html" in one for one in accepted)
+        if isinstance(error, Refusal) and error.status == 401 and wants_page:
+            return sessions.ask_to_sign_in("This browser is not signed in.")
+        return _respond(error)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         head = _head(scope)
         self._check_host(head)
         _check_origin(head)
-        grant = await self._check_key(head)
+        if self._sessions and head.path == sessions.PATH and head.method == "GET":
+            return await self._sign_in(head, self._sessions)(scope, receive, send)
+        grant = self._find_session(head) or await self._check_key(head)
         if not grant.allows(needed := needed_scope(head.method, head.path)):
             names = ", ".join(sorted(grant.scopes))
             raise Refusal(403, f"this needs a key with the scope {needed}, and yours has: {names}")
@@ -144,7 +165,28 @@ class Gate:
             body = await self._read_body(head, receive)
             receive = replay(body, receive)
         scope = {**scope, "state": {**scope.get("state", {}), "grant": grant}}
-        await self._app(scope, receive, send)
+        return await self._app(scope, receive, send)
+
+    def _sign_in(self, head: Head, known: Sessions) -> Response:
+        """Exchange the link that works once for a session."""
+        code = parse_qs(head.query.decode("latin-1")).get("code", [""])[0]
+        secret = known.redeem(code)
+        if secret is None:
+            self._count_guess(head)
+            return sessions.ask_to_sign_in("The link is not the last one, or it has been used.")
+        cookie = sessions.write_cookie(_cookie_of(head), secret)
+        return Response(status_code=303, headers={"Location": "/", "Set-Cookie": cookie})
+
+    def _find_session(self, head: Head) -> Grant | None:
+        """What a browser may do that was signed in with. A request that a page of another site made brings nothing."""
+        if not self._sessions or _secret_of(head):
+            return None
+        grant = self._sessions.find_grant(sessions.read_cookie(head.get("cookie"), _cookie_of(head)))
+        if grant and head.method not in READING and not head.every("origin"):
+            raise Refusal(403, "a browser says which page a request comes from, and this one did not")
+        if grant and head.get("sec-fetch-site") not in ("", "same-origin", "none"):
+            raise Refusal(403, "requests from pages of other sites are refused")
+        return grant
 
     def _check_host(self, head: Head) -> None:
         """A page of another site whose name was bound to our address comes under that name."""
@@ -164,13 +206,16 @@ class Gate:
         grant = await to_thread.run_sync(self._find_grant, secret, limiter=self._threads) if secret else None
         if grant:
             return grant
-        seconds = self._guesses.count(head.address) if secret else 0.0
-        if seconds:
-            wait = str(int(seconds) + 1)
-            raise Refusal(429, "too many wrong keys came from your address", headers={"Retry-After": wait})
+        if secret:
+            self._count_guess(head)
         detail = "there is no such key, or it has expired" if secret else "this needs a key"
         hint = "send Authorization: Bearer dgt_...; keys are made by dagtasks keys create"
         raise Refusal(401, detail, hint=hint, headers={"WWW-Authenticate": "Bearer"})
+
+    def _count_guess(self, head: Head) -> None:
+        if seconds := self._guesses.count(head.address):
+            wait = str(int(seconds) + 1)
+            raise Refusal(429, "too many wrong keys came from your address", headers={"Retry-After": wait})
 
     async def _read_body(self, head: Head, receive: Receive) -> bytes:
         length = head.get("content-length")
@@ -189,6 +234,11 @@ def _check_origin(head: Head) -> None:
         parts = urlsplit(origin) if origin != "null" else None
         if parts is None or parts.scheme not in ("http", "https") or parts.netloc.lower() != head.get("host").lower():
             raise Refusal(403, "requests from pages of other sites are refused")
+
+
+def _cookie_of(head: Head) -> str:
+    match = _HOST.fullmatch(head.get("host"))
+    return sessions.cookie_name(((match and match[2]) or "").lstrip(":"))
 
 
 def _secret_of(head: Head) -> str:

@@ -9,13 +9,16 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dagtasks.board.data import Compared
 from dagtasks.board.scaffold import write_board_files
 from dagtasks.errors import Conflict, DagtasksError, InvalidInput
 from dagtasks.store.files import exchange
 from dagtasks.store.project import Project
+
+if TYPE_CHECKING:
+    from dagtasks.board.plugin import LiveSite
 
 CONFIG = "mkdocs.yml"
 
@@ -95,6 +98,16 @@ def serve_site(root: Path, address: str, tell: Callable[[str], None]) -> None:
     plugin = _import("plugin")
     plugin.read_config(root / CONFIG)
     plugin.serve_pages(root / CONFIG, address, tell)
+
+
+def open_site(root: Path, folder: Path) -> LiveSite:
+    """Build the site into the folder, to be served from there by us; its pages are made when they are asked for.
+
+    Raises `NotFound` without `mkdocs.yml`, `InvalidProject` when the build fails.
+    """
+    plugin = _import("plugin")
+    site: LiveSite = plugin.LiveSite(plugin.read_config(root / CONFIG), folder)
+    return site
 
 
 def _import(name: str) -> ModuleType:

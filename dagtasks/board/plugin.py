@@ -77,7 +77,12 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
     """Adds the board to a MkDocs site."""
 
     def __init__(self) -> None:
-        self._preview: Preview | None = None
+        self.preview: Preview | None = None
+        """The pages that are made when they are asked for, where the site is served by whoever builds it."""
+        self._reloads = False
+        self._shells: dict[tuple[int, tuple[str, ...]], Shell] = {}
+        self._homes: dict[str, Shell] = {}
+        self._templates: Environment | None = None
         self._set_date = False
         self._compiled: CompiledTemplates
         self._project: Project
@@ -95,14 +100,14 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         """What has a page of its own, where a comparison was asked for."""
         self._aside: Path | None = None
         self._reuse: Reuse
-        self._asked: dict[str, Make] = {}
+        self._make: Callable[[str, Sequence[Page]], Shell]
 
     def on_startup(self, *, command: str, **_: object) -> None:
         """Remember whether this is a preview: its live-reload script is none that a policy could name."""
         if command == "serve":
             from dagtasks.board.preview import Preview  # watches files, which builds do without
 
-            self._preview = Preview()
+            self.preview, self._reloads = Preview(), True
 
     def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
         """Read the repository; put templates and assets in their places. Errors in files become warnings."""
@@ -124,8 +129,10 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
             raise PluginError("\n".join([text, *map(str, getattr(error, "problems", ()))])) from error
         config.site_url = config.site_url or data.address or None
         data = replace(data, compared=self.compared, address=config.site_url or "")
-        self._compiled = CompiledTemplates(self._project)
-        self._press = Press(Overview(data), make_templates(self._compiled))
+        if self._templates is None:
+            self._compiled = CompiledTemplates(self._project)
+            self._templates = make_templates(self._compiled)
+        self._press = Press(Overview(data), self._templates)
         self._pages = list(board_site(self._press.overview))
         self._feed = feed_page(self._press.overview)
         self._fix_date(data.as_of)
@@ -134,8 +141,8 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
 
     def on_pre_build(self, *, config: MkDocsConfig) -> None:
         """MkDocs empties its folder next: bring the old pages, which may be as new, out of its way."""
-        if self._preview:
-            return self._preview.close()
+        if self.preview:
+            return self.preview.close()
         old = self.old_site
         if old is None:
             old = self._aside = Path(config.site_dir, ASIDE)
@@ -170,8 +177,9 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
             files.append(_static_file(config, page.uri))
         for name in (STYLE, SCRIPT, *ON_BOARD):
             files.append(_text_file(config, asset_uri(name), read_asset(name)))
-        tasks = self._press.overview.task_index
-        files.append(_text_file(config, tasks.uri, tasks.text))
+        if not self.preview:
+            tasks = self._press.overview.task_index
+            files.append(_text_file(config, tasks.uri, tasks.text))
         if uris.HOME not in taken:
             content = f"---\ntemplate: {HOME_TEMPLATE}\n---\n"
             files.append(File.generated(config, "index.md", content=content))
@@ -193,21 +201,61 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         for item in self._nav:
             _defuse(item)
         env.bytecode_cache = self._compiled
-        shells: dict[tuple[int, tuple[str, ...]], Shell] = {}
-        work: list[tuple[BoardPage, Shell]] = []
-        for page in self._pages:
-            entries = _find_entries(self._nav, uris.part_of(page.uri))
-            place = (page.uri.count("/"), tuple(entry.url for entry in entries))
-            if place not in shells:
-                shells[place] = self._make_shell(env, config, files, page.uri, entries)
-            work.append((page, shells[place]))
-        if self._preview:
-            self._asked = {page.uri: partial(self._write, page, chrome, config) for page, chrome in work}
-        else:
-            self._put_all(work, config)
-        feed = self._press.render(self._feed, self._feed.facts()).text
-        Path(config.site_dir, self._feed.uri).write_bytes(feed.encode())
+        self._shells, self._homes = {}, {}
+        self._make = partial(self._make_shell, env, config, files)
+        if not self.preview:
+            self._put_all([(page, self._find_shell(page)) for page in self._pages], config)
+            self._write_feed(config)
         return env
+
+    def _find_shell(self, page: BoardPage) -> Shell:
+        entries = _find_entries(self._nav, uris.part_of(page.uri))
+        place = (page.uri.count("/"), tuple(entry.url for entry in entries))
+        if place not in self._shells:
+            self._shells[place] = self._make(page.uri, entries)
+        return self._shells[place]
+
+    def _write_feed(self, config: MkDocsConfig) -> None:
+        feed = self._press.render(self._feed, self._feed.facts()).text
+        _write_text(config, self._feed.uri, feed)
+
+    def _list_pages(self, config: MkDocsConfig) -> dict[str, Make]:
+        """What puts each page of the board into its place."""
+        pages: dict[str, Make] = {
+            page.uri: partial(self._write, page, self._find_shell(page), config) for page in self._pages
+        }
+        homes = {uri: partial(self._write_home, uri, chrome, config) for uri, chrome in self._homes.items()}
+        board = partial(self._write_board, pages[uris.BOARD], config)
+        return {**pages, **homes, uris.BOARD: board, self._feed.uri: partial(self._write_feed, config)}
+
+    def _write_board(self, write: Make, config: MkDocsConfig) -> None:
+        """The page with the columns, and the index that it searches."""
+        _write_text(config, self._press.overview.task_index.uri, self._press.overview.task_index.text)
+        write()
+
+    def _write_home(self, uri: str, chrome: Shell, config: MkDocsConfig) -> None:
+        _write_text(config, uri, chrome.fill(self._render_home(), ""))
+
+    def _render_home(self) -> str:
+        home = home_page(self._press.overview)
+        return self._press.render(home, home.facts()).text
+
+    def renew(self, config: MkDocsConfig) -> None:
+        """Have the pages of a site that is served say what the files say now; what MkDocs made of others stays.
+
+        Raises `PluginError`: then they stay as they are.
+        """
+        assert self.preview  # noqa: S101 - for the type
+        self.preview.close()
+        pages, before = None, {page.uri for page in self._pages}
+        try:
+            self._load(self._project.root, config)
+            pages = self._list_pages(config)
+            for uri in before - pages.keys():
+                Path(config.site_dir, uri).unlink(missing_ok=True)
+        finally:
+            self.preview.open(pages)
+            self._forget_date()
 
     def _put_all(self, work: Sequence[tuple[BoardPage, Shell]], config: MkDocsConfig) -> None:
         """Put the pages into the site; of many every other one in a second process."""
@@ -249,7 +297,7 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
             output = env.get_template(PAGE_TEMPLATE).render(context)
             output = config.plugins.on_post_page(output, page=page, config=config)
         try:
-            return shell.cut_shell(output)
+            return shell.cut_shell(shell.tidy(output))
         except ValueError as error:
             raise PluginError(str(error)) from error
 
@@ -257,17 +305,11 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         self, page: BoardPage, chrome: Shell, config: MkDocsConfig, facts: Facts | None = None
     ) -> Mapping[str, str | None]:
         """Make the page, of which these are the facts; where the ids in its prose lead."""
-        path = Path(config.site_dir, page.uri)
         try:
             body = self._press.render(page, page.facts() if facts is None else facts)
         except DagtasksError as error:
             raise PluginError(f"{page.uri}: {error.message}") from error
-        text = chrome.fill(body.text, page.title, _address(config, page.uri))
-        try:
-            path.write_bytes(text.encode())
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(text.encode())
+        _write_text(config, page.uri, chrome.fill(body.text, page.title, _address(config, page.uri)))
         return body.links
 
     def on_page_context(self, context: TemplateContext, *, page: Page, **_: object) -> TemplateContext:
@@ -275,16 +317,17 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         _defuse(page)
         if _template(page) == HOME_TEMPLATE:
             page.meta.setdefault("hide", ["navigation", "toc"])
-            home = home_page(self._press.overview)
-            body = self._press.render(home, home.facts()).text
+            body = shell.BODY if self.preview else self._render_home()
             context["dagtasks_home"] = body  # type: ignore[typeddict-unknown-key]
         return context
 
     @event_priority(-100)
     def on_post_page(self, output: str, *, page: Page, **_: object) -> str:
         """Give the board's pages their policy, when no other plugin will touch their scripts any more."""
-        if self.config.csp and not self._preview and _template(page) in (HOME_TEMPLATE, PAGE_TEMPLATE):
-            return shell.with_policy(output)
+        if self.config.csp and not self._reloads and _template(page) in (HOME_TEMPLATE, PAGE_TEMPLATE):
+            output = shell.with_policy(output)
+        if self.preview and _template(page) == HOME_TEMPLATE:
+            self._homes[page.file.dest_uri] = shell.cut_shell(output)
         return output
 
     def on_template_context(self, context: TemplateContext, *, template_name: str, **_: object) -> TemplateContext:
@@ -297,7 +340,7 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
 
     def on_post_template(self, output_content: str, *, template_name: str, config: MkDocsConfig) -> str:
         """MkDocs lists no static page in the sitemap: add ours where the site's address is known."""
-        if template_name == uris.MISSING and self.config.csp and not self._preview:
+        if template_name == uris.MISSING and self.config.csp and not self._reloads:
             return shell.with_policy(output_content)
         if template_name != "sitemap.xml" or not config.site_url:
             return output_content
@@ -308,8 +351,8 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
     def on_post_build(self, *, config: MkDocsConfig) -> None:
         """Note what was built, and leave the environment as it was."""
         self._compiled.keep()
-        if self._preview:
-            self._preview.open(self._asked)
+        if self.preview:
+            self.preview.open(self._list_pages(config))
         else:
             self._keep_notes(config)
         self._forget_date()
@@ -318,17 +361,26 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
         """Leave no old pages behind, and the environment as it was."""
         if self._aside:
             shutil.rmtree(self._aside, ignore_errors=True)
-        if self._preview:
-            self._preview.open()
+        if self.preview:
+            self.preview.open()
         self._forget_date()
 
     def on_serve(self, server: LiveReloadServer, *, config: MkDocsConfig, **_: object) -> LiveReloadServer:
         """Build again when a task or a template changes."""
-        if self._preview:
+        if self.preview:
             folders = (self._project.root / name for name in ("tasks", "templates"))
             watched = filter(None, (config.docs_dir, config.config_file_path))
-            self._preview.serve(server, watched, [str(folder) for folder in folders if folder.is_dir()])
+            self.preview.serve(server, watched, [str(folder) for folder in folders if folder.is_dir()])
         return server
+
+
+def _write_text(config: MkDocsConfig, uri: str, text: str) -> None:
+    path = Path(config.site_dir, uri)
+    try:
+        path.write_bytes(text.encode())
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode())
 
 
 def _seconds(moment: str) -> int:
@@ -450,6 +502,8 @@ def read_config(config_file: Path, *, is_strict: bool = False) -> MkDocsConfig:
     """The MkDocs configuration of a site. Raises `NotFound` without the file, `InvalidProject` when it is wrong."""
     if not config_file.is_file():
         raise NotFound(f"there is no {config_file.name} in {config_file.parent}", hint="make it: dagtasks board init")
+    # MkDocs would give all builds of a process the same plugin, with what it remembers.
+    vars(MkDocsConfig)["plugins"].plugin_cache.pop("dagtasks", None)
     with _reported(f"{config_file.name} is wrong"):
         return load_config(str(config_file), strict=is_strict or None)
 
@@ -467,9 +521,7 @@ def build_pages(
     Pages that are as in the old site are taken from there; with `is_fresh` none. `past` is the repository where the
     commit is checked out that the site shows; the files as they are without it. `compared` gets a page of its own.
     """
-    plugin = config.plugins.get("dagtasks")
-    if not isinstance(plugin, DagtasksPlugin):
-        raise InvalidProject("mkdocs.yml does not name the plugin `dagtasks`", hint="add it below `plugins:`")
+    plugin = _get_plugin(config)
     plugin.old_site, plugin.is_fresh = old_site, is_fresh
     plugin.past, plugin.compared = past, compared
     with _reported("the board was not built") as warnings:
@@ -479,6 +531,44 @@ def build_pages(
         finally:
             config.plugins.on_shutdown()
         return warnings
+
+
+def _get_plugin(config: MkDocsConfig) -> DagtasksPlugin:
+    plugin = config.plugins.get("dagtasks")
+    if not isinstance(plugin, DagtasksPlugin):
+        raise InvalidProject("mkdocs.yml does not name the plugin `dagtasks`", hint="add it below `plugins:`")
+    return plugin
+
+
+class LiveSite:
+    """A site in a folder of its own; its pages of the board are made when they are asked for.
+
+    Raises `InvalidProject` when MkDocs fails.
+    """
+
+    def __init__(self, config: MkDocsConfig, folder: Path) -> None:
+        from dagtasks.board.preview import Preview
+
+        self._config, self._folder, self._plugin = config, folder, _get_plugin(config)
+        self._preview = self._plugin.preview = Preview()
+        config.site_dir = str(folder)
+        with _reported("the board was not built"):
+            config.plugins.on_startup(command="build", dirty=False)
+            build(config)
+
+    def renew(self) -> None:
+        """Have its pages say what the files say now. Raises `InvalidProject`: then they stay as they are."""
+        with _reported("the board was not renewed"):
+            self._plugin.renew(self._config)
+
+    def find(self, uri: str) -> Path | None:
+        """The file that is to be shown at the address, which is relative to the root of the site."""
+        try:
+            self._preview.make(uri)
+        except PluginError as error:
+            raise InvalidProject(str(error)) from error
+        path = Path(os.path.normpath(self._folder / uri))
+        return path if path.is_relative_to(self._folder) and path.exists() else None
 
 
 def serve_pages(config_file: Path, address: str, tell: Callable[[str], None]) -> None:

@@ -10,7 +10,7 @@ import posixpath
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
@@ -18,11 +18,29 @@ from watchdog.observers import Observer
 from dagtasks.store.watching import CHANGES
 
 if TYPE_CHECKING:
-    from mkdocs.livereload import LiveReloadServer
     from watchdog.observers.api import ObservedWatch
 
 Make = Callable[[], object]
 """Puts a page into its place in the site."""
+
+
+class Server(Protocol):
+    """The server of MkDocs, as far as it is asked something here."""
+
+    mount_path: str
+    observer: Any
+
+    def get_app(self) -> Any:
+        """Who answers requests."""
+
+    def set_app(self, application: Any) -> None:
+        """Have somebody else answer them."""
+
+    def watch(self, path: str) -> None:
+        """Build again when something changes there."""
+
+    def unwatch(self, path: str) -> None:
+        """Do so no more."""
 
 
 class Preview:
@@ -53,9 +71,9 @@ class Preview:
                 make()
                 del self._pages[uri]
 
-    def serve(self, server: LiveReloadServer, watched: Iterable[str], more: Iterable[str]) -> None:
+    def serve(self, server: Server, watched: Iterable[str], more: Iterable[str]) -> None:
         """Make pages for that server, and tell it when files change. `watched` are paths that it watches already."""
-        answer: Any = server.get_app()
+        answer = server.get_app()
 
         def make_and_answer(environ: dict[str, Any], start_response: Any) -> Any:
             self.make(_uri_of(environ, server.mount_path))
@@ -74,7 +92,8 @@ class Preview:
 
 def _uri_of(environ: Mapping[str, Any], mount: str) -> str:
     path: str = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "ignore")
-    return posixpath.normpath("/" + path.removeprefix(mount)).lstrip("/")
+    rest = path.removeprefix(mount)
+    return posixpath.normpath("/" + (f"{rest}index.html" if path.endswith("/") else rest)).lstrip("/")
 
 
 def _find_observer(paths: Iterable[str]) -> _Changes | None:

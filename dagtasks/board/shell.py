@@ -48,13 +48,18 @@ class Shell:
 
 
 def cut_shell(page: str) -> Shell:
-    """The chrome of a page that the theme rendered with the marks in it, without what says nothing.
+    """The chrome of a page that the theme rendered with the marks in it.
 
     Raises `ValueError` when the theme leaves the body out.
     """
     if BODY not in page:
         raise ValueError("the theme has no place for a page's body: it must have the block `container`")
-    return Shell(tuple(_MARK.split(_IDLE.sub(r"\1\3\4", page))))
+    return Shell(tuple(_MARK.split(page)))
+
+
+def tidy(page: str) -> str:
+    """The page without what says nothing."""
+    return _IDLE.sub(r"\1\3\4", page)
 
 
 def inert(text: str) -> str:

@@ -75,7 +75,8 @@ def stage_board(view: Overview) -> Iterator[Staged]:
 
 
 def _make_frame(root: str, style: Staged) -> Shell:
-    return shell.cut_shell(shell.with_policy(_FRAME.replace("ROOT", root).format(style=style.uri)))
+    page = shell.with_policy(_FRAME.replace("ROOT", root).format(style=style.uri))
+    return shell.cut_shell(shell.tidy(page))
 
 
 def _make_style() -> Staged:

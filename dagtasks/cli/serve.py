@@ -17,6 +17,7 @@ from dagtasks.cli.watch import make_watcher
 from dagtasks.errors import Conflict, DagtasksError
 
 if TYPE_CHECKING:
+    from dagtasks.service.boards import LiveBoard
     from dagtasks.store.project import Project
 
 
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 @click.option("--port", type=click.IntRange(0, 65535), default=8321, show_default=True, help="0: any that is free.")
 @click.pass_obj
 def serve(app: App, /, host: str, port: int) -> int:
-    """Serve the REST API, and watch files meanwhile, as `watch` does.
+    """Serve the REST API and the board, and watch files meanwhile, as `watch` does.
 
-    It needs a key (see `dagtasks keys`). It ends with ^C; runs that it started go on.
+    It needs a key (see `dagtasks keys`), and prints a link to sign in with a browser, which works once. It ends with
+    ^C; runs that it started go on.
     """
     project = app.project()
     _refuse_without_key(project)
@@ -47,22 +49,51 @@ def _serve(project: Project, host: str, port: int) -> None:
     try:
         from dagtasks.api import serving
         from dagtasks.api.desk import Server
+        from dagtasks.api.sessions import PATH, Sessions
+        from dagtasks.service import keys
+        from dagtasks.service.keys import Grant
         from dagtasks.triggers import runner
     except ModuleNotFoundError as error:
         hint = "install it: pip install 'dagtasks[api]'"
         raise DagtasksError(f"serving needs the package {error.name}", hint=hint) from error
     gc.enable()  # a command that ends soon needs none
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    watcher, listening = make_watcher(project), serving.listen(host, port)
+    listening = serving.listen(host, port)
+    address = serving.address_of(listening)
+    person = keys.find_person(project)
+    signed_in = Sessions(
+        Grant("browser", person, frozenset(keys.Scope)), lambda code: note(f"sign in once: {address}{PATH}?code={code}")
+    )
+    board = _open_board(project)
+    watcher = make_watcher(project, board.notice if board else lambda: None)
     watching = threading.Thread(target=watcher.run, daemon=True)
     watching.start()
-    server = Server(project, runner.start_if_idle)
+    server = Server(project, runner.start_if_idle, board=board, sessions=signed_in if board else None)
     names = [*project.settings.api_hosts, *([] if _is_everywhere(host) else [host])]
+
+    def ready() -> None:
+        note(f"serving at {address}; ^C ends it")
+        if board:
+            signed_in.offer()
+
     try:
-        serving.run(server, listening, names, lambda: note(f"serving at {serving.address_of(listening)}; ^C ends it"))
+        serving.run(server, listening, names, ready)
     finally:
         watcher.stop()
         watching.join()
+        if board:
+            board.close()
+
+
+def _open_board(project: Project) -> LiveBoard | None:
+    """The board; None, with a note, where there is none to show."""
+    from dagtasks.service.boards import LiveBoard
+
+    try:
+        return LiveBoard(project)
+    except DagtasksError as error:
+        note(f"the API is served without the board: {error.message}{f' ({error.hint})' if error.hint else ''}")
+        return None
 
 
 def _is_everywhere(host: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -37,14 +38,14 @@ def watch(app: App, /, serve: str | None) -> int:
     return 0
 
 
-def make_watcher(project: Project) -> Watcher:
-    """A watcher that tells what happens as `watch` does."""
+def make_watcher(project: Project, ring: Callable[[], None] = lambda: None) -> Watcher:
+    """A watcher that tells what happens as `watch` does; `ring` is called whenever it looks."""
     try:
         from dagtasks.triggers.watch import Watcher
     except ModuleNotFoundError as error:
         hint = "install it: pip install 'dagtasks[watch]'"
         raise DagtasksError(f"watching needs the package {error.name}", hint=hint) from error
-    return Watcher(project, _tell, note)
+    return Watcher(project, _tell, note, ring)
 
 
 def _serve(project: Project, address: str, watcher: Watcher) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
-from dagtasks.board.build import build_site, find_site, serve_site, stage_site
+from dagtasks.board.build import build_site, find_site, open_site, serve_site, stage_site
 from dagtasks.board.data import Compared
 from dagtasks.errors import InvalidInput, NotFound, Problem
 from dagtasks.store.project import Project
+from dagtasks.store.runs import REF
 
 if TYPE_CHECKING:
     from dagtasks.board.checking import Checked
@@ -94,6 +97,56 @@ def check(site: Path) -> Checked:
 
 def _count_pages(site: Path) -> int:
     return sum(1 for _ in site.rglob("*.html"))
+
+
+_CHANGING = (".html", ".xml")
+"""Endings of what says something of tasks and runs; all else stays, or has another name when it changes."""
+
+
+class LiveBoard:
+    """The site of a repository as it is now, for who serves it by himself. May be used by several threads.
+
+    Raises as `build` does. `close` removes what it has made.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._folder = TemporaryDirectory(prefix="dagtasks-board-")
+        self._lock = Lock()
+        self._changes = 0
+        self._state: object = self._find_state()
+        try:
+            self._site = open_site(project.root, Path(self._folder.name))
+        except BaseException:
+            self._folder.cleanup()
+            raise
+
+    def close(self) -> None:
+        """Remove the files that were made."""
+        self._folder.cleanup()
+
+    def notice(self) -> None:
+        """Say that files have changed, or may have."""
+        self._changes += 1
+
+    def find(self, uri: str) -> Path | None:
+        """The file or folder to show at the address, relative to the root of the site; as all is now."""
+        if uri.endswith(_CHANGING):
+            self._renew()
+        return self._site.find(uri)
+
+    def _renew(self) -> None:
+        with self._lock:
+            state = self._find_state()
+            if state != self._state:
+                self._site.renew()
+                self._state = state
+
+    def _find_state(self) -> object:
+        """What is another whenever the board may be: files are told of by `notice`, runs write where nobody watches."""
+        runs, git = self._project.runs, self._project.get_git()
+        commits = git.find("rev-parse", "--revs-only", "HEAD", REF)
+        return self._changes, commits, [(run, runs.journal_size(run)) for run in runs.folders()]
 
 
 def serve(project: Project, address: str, tell: Callable[[str], None]) -> None:

@@ -75,7 +75,7 @@ def create(
     Raises `InvalidInput`, and `Conflict` when two keys of that name are active already.
     """
     _check_name(name)
-    person = parse_person(user) if user is not None else _git_user(project)
+    person = parse_person(user) if user is not None else find_person(project)
     granted = tuple(sorted({_scope(scope) for scope in scopes}, key=list(Scope).index))
     secret, until = make_secret(), now + _parse_age(expires)
 
@@ -150,7 +150,8 @@ def parse_person(text: str) -> Person:
     return Person(match["name"].strip(), match["email"])
 
 
-def _git_user(project: Project) -> Person:
+def find_person(project: Project) -> Person:
+    """Whom Git knows as the user here. Raises `InvalidInput` when it knows none."""
     identity = project.get_git().find("-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT")
     if not identity:
         hint = "say --as 'Ann <ann@example.org>', or set user.name and user.email"

@@ -51,13 +51,21 @@ class Watcher:
     """Looks whenever files of the project have changed, and has done what that starts.
 
     `tell` is called with what a look found, when it found anything; `warn` with what keeps us from looking, from being
-    told of changes, or from telling others. Beside `run` a thread sends webhooks, and sees to it that runs are told of.
+    told of changes, or from telling others; `ring` before each look. Beside `run` a thread sends webhooks, and sees to
+    it that runs are told of.
     """
 
-    def __init__(self, project: Project, tell: Callable[[Seen], None], warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        project: Project,
+        tell: Callable[[Seen], None],
+        warn: Callable[[str], None],
+        ring: Callable[[], None] = lambda: None,
+    ) -> None:
         self._project = project
         self._tell = tell
         self._warn = warn
+        self._ring = ring
         self._bell = Bell()
         self._wrong: set[Problem] = set()
         self._postman = Postman(project, warn)
@@ -74,6 +82,7 @@ class Watcher:
             while not self._is_stopped:
                 watches.renew()
                 self._bell.clear()
+                self._ring()
                 self._look()
                 self._bell.wait(RESCAN_BLIND if watches.is_blind else RESCAN)
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dagtasks.board.shell import BODY, cut_shell
+from dagtasks.board.shell import tidy
 
 EMPTY = """<div class="md-sidebar md-sidebar--secondary" data-md-type="toc" {}>
   <div class="md-sidebar__scrollwrap">
@@ -25,10 +25,10 @@ EMPTY = """<div class="md-sidebar md-sidebar--secondary" data-md-type="toc" {}>
     ("<p>" + EMPTY.format("hidden", "") + "</p>", "<p></p>"),
 ])  # fmt: skip
 def test_what_says_nothing_is_left_out(chrome: str, want: str):
-    assert cut_shell(chrome + BODY).fill("", "") == want
+    assert tidy(chrome) == want
 
 
 @pytest.mark.parametrize("bar", [EMPTY.format("", ""), EMPTY.format("hidden", '<a href="#x">X</a>')])
 def test_a_bar_that_is_seen_or_leads_somewhere_stays(bar: str):
-    kept = cut_shell(bar + BODY).fill("", "")
+    kept = tidy(bar)
     assert kept.replace("\n", "") == "".join(line.strip() for line in bar.splitlines())

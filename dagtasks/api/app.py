@@ -18,6 +18,7 @@ from dagtasks.api.streams import Streams
 from dagtasks.service import keys
 from dagtasks.service.keys import Grant
 
+ROUTERS = (reading.router, writing.router, running.router, events.router)
 DESCRIPTION = """\
 Projects, phases, tasks, workflows, templates and runs of one repository. A write is a commit.
 
@@ -39,11 +40,9 @@ def make_routes(server: Server) -> FastAPI:
     )
     app.state.server = server
     app.state.streams = Streams(CapacityLimiter(8))
-    app.include_router(reading.router)
-    app.include_router(writing.router)
-    app.include_router(running.router)
-    app.include_router(events.router)
-    add_handlers(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    add_handlers(app, [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)])
     if server.board:  # it has an answer for every address that is left
         app.include_router(board.make_router(server.board))
         app.add_middleware(board.Noticing, board=server.board)

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dagtasks.api import sessions
-from dagtasks.api.bodies import ClientGone, check_json, check_type, read_body, replay
+from dagtasks.api.bodies import ClientGone, check_json, check_length, check_type, read_body, replay
 from dagtasks.api.problems import Refusal, bug_response, error_response, refusal_response
 from dagtasks.api.sessions import Sessions
 from dagtasks.errors import DagtasksError
@@ -220,6 +220,7 @@ class Gate:
     async def _read_body(self, head: Head, receive: Receive) -> bytes:
         length = head.get("content-length")
         if length and length != "0":
+            check_length(length)
             check_type(head.get("content-type"), head.get("content-encoding").lower())
         content = await read_body(receive)
         if content:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -77,7 +78,7 @@ def _response(status: int, document: Mapping[str, Any], headers: Mapping[str, st
     return Response(to_bytes(document), status, headers, MEDIA_TYPE)
 
 
-def add_handlers(app: FastAPI) -> None:
+def add_handlers(app: FastAPI, routes: Sequence[APIRoute]) -> None:
     """Have every error of the routes answered in the one form."""
 
     async def on_error(_: Request, error: Exception) -> Response:
@@ -87,7 +88,9 @@ def add_handlers(app: FastAPI) -> None:
         return refusal_response(error) if isinstance(error, Refusal) else bug_response(error)
 
     async def on_http(request: Request, error: Exception) -> Response:
-        return refusal_response(_from_http(request, error)) if isinstance(error, HTTPException) else bug_response(error)
+        if not isinstance(error, HTTPException):
+            return bug_response(error)
+        return refusal_response(_from_http(request.url.path, error, routes))
 
     async def on_invalid(_: Request, error: Exception) -> Response:
         return _invalid_response(error) if isinstance(error, RequestValidationError) else bug_response(error)
@@ -102,9 +105,13 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, on_bug)
 
 
-def _from_http(request: Request, error: HTTPException) -> Refusal:
+def _from_http(path: str, error: HTTPException, routes: Sequence[APIRoute]) -> Refusal:
     if error.status_code == 404:
-        return Refusal(404, f"there is nothing at {request.url.path}", hint="all there is: /api/v1/openapi.json")
+        return Refusal(404, f"there is nothing at {path}", hint="all there is: /api/v1/openapi.json")
+    if error.status_code == 405:
+        # The framework knows the first of several routes at an address only.
+        ways = sorted({method for route in routes if route.path_regex.match(path) for method in route.methods or ()})
+        return Refusal(405, f"{path} takes {', '.join(ways) or 'GET'}", headers={"Allow": ", ".join(ways) or "GET"})
     return Refusal(error.status_code, str(error.detail), headers=error.headers)
 
 

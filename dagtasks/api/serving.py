@@ -108,3 +108,5 @@ def _log_plainly() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Plainly("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    # It warns of each request that is no HTTP, so that anybody could fill a disk with it.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)

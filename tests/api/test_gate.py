@@ -203,6 +203,11 @@ def test_a_body_of_unknown_length_is_counted_while_it_arrives(api: Api) -> None:
     assert len(sent) < 20
 
 
+def test_a_body_that_says_itself_that_it_is_too_large_is_not_waited_for(api: Api) -> None:
+    headers = {"Content-Type": "application/json", "Content-Length": "99999999"}
+    assert_problem(api.ask("POST", "/projects", content=b"{}", headers=headers), 413)
+
+
 def test_a_slow_body_has_a_deadline() -> None:
     async def never() -> Any:
         await asyncio.sleep(3600)
@@ -229,7 +234,9 @@ def test_an_address_that_cannot_be_printed_is_refused(api: Api) -> None:
 def test_a_wrong_method_says_which_are_right(api: Api) -> None:
     answer = api.ask("PUT", "/projects", json={})
     assert_problem(answer, 405)
-    assert "GET" in answer.headers["allow"]
+    assert answer.headers["allow"] == "GET, POST"
+    assert api.ask("POST", "/tasks/x", json={}).headers["allow"] == "DELETE, GET, PATCH, PUT"
+    assert api.ask("POST", "/openapi.json", json={}).headers["allow"] == "GET"
 
 
 def test_websockets_are_refused(api: Api) -> None:

@@ -120,7 +120,7 @@ def _invalid_response(error: RequestValidationError) -> Response:
     faults = [{"field": _field(fault["loc"]), "message": fault["msg"]} for fault in error.errors()]
     first = faults[0]
     document = {"type": "InvalidInput", "title": "Invalid input", "status": 400, "field": first["field"]}
-    detail = f"{first['field']}: {first['message']}" if first["field"] else first["message"]
+    detail = f"{first['field'] or 'the body'}: {first['message']}"
     return _response(400, {**document, "detail": detail, "errors": faults}, {})
 
 

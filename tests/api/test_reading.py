@@ -8,6 +8,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from dagtasks.api.desk import Desk, Server
+from dagtasks.api.reading import one
+from dagtasks.errors import Conflict
+from dagtasks.service.keys import Grant, Person
+from dagtasks.store.project import Project
 from tests.api.conftest import Api, MakeApi
 from tests.conftest import Result, git, write_files
 
@@ -71,6 +78,33 @@ def check_etag(api: Api, path: str, file: str) -> None:
         opened.write("# more\n")
     changed = api.get(path, headers={"If-None-Match": tag})
     assert (changed.status_code, changed.headers["etag"] != tag) == (200, True)
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(api: Api) -> None:
+    """Else an answer could have the ETag of bytes that the client has never seen."""
+    server = Server(Project(api.root), lambda _: None)
+    desk = Desk(server, Grant("key", Person("Bo", "bo@example.org"), frozenset()))
+    file = api.root / "tasks/web/web-000003.yaml"
+    seen: list[str] = []
+
+    def show() -> str:
+        seen.append(file.read_text())
+        file.write_text(f"name: Change {min(len(seen), 2)}\n")
+        return seen[-1]
+
+    answer = one(desk, lambda: "tasks/web/web-000003.yaml", show, None)
+    assert json.loads(bytes(answer.body)) == "name: Change 2\n"
+    digest = sha256(b"name: Change 2\n").hexdigest()
+    assert answer.headers["etag"] == f'"{digest}"'
+    assert len(seen) == 3
+
+    def never_still() -> str:
+        file.write_text(f"name: {len(seen)}\n")
+        seen.append("")
+        return ""
+
+    with pytest.raises(Conflict, match="keep changing"):
+        one(desk, lambda: "tasks/web/web-000003.yaml", never_still, None)
 
 
 def test_the_text_of_a_template_is_its_file(api: Api) -> None:

@@ -319,6 +319,7 @@ def test_files_that_somebody_edits_are_left_alone(api: Api) -> None:
     git(api.root, "add", "tasks/web/web-000003.yaml")
     answer = api.change("PATCH", "/tasks/web-000001", {"priority": "high"})
     assert (answer.status_code, (api.root / TASK).read_text()) == (409, text)
+    assert "have to be committed first" in answer.json()["hint"]
     assert api.change("PATCH", "/tasks/web-000002", {"priority": "high"}).status_code == 200
     assert git(api.root, "status", "--porcelain").split() == ["M", TASK, "M", "tasks/web/web-000003.yaml"]
 
@@ -327,6 +328,7 @@ def test_nothing_is_written_while_a_merge_is_under_way(api: Api) -> None:
     (api.root / ".git/MERGE_HEAD").write_text(head(api) + "\n")
     answer = api.change("PATCH", "/tasks/web-000001", {"priority": "high"})
     assert (answer.status_code, "a merge" in answer.json()["detail"]) == (409, True)
+    assert "try again later" in answer.json()["hint"]
     assert git(api.root, "diff", "--stat") == ""
 
 

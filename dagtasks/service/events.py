@@ -47,7 +47,6 @@ def publish(project: Project, records: Sequence[EventRecord]) -> None:
 
 
 def _make_records(project: Project, step: Step, events: Sequence[Event]) -> Iterator[EventRecord]:
-    from dagtasks.service.people import actor
     from dagtasks.store.moves import find_writers
 
     git, now, me = project.get_git(), datetime.now(UTC), ""
@@ -55,7 +54,7 @@ def _make_records(project: Project, step: Step, events: Sequence[Event]) -> Iter
     for event in events:
         path = _find_path(step, event)
         written = writers.get(path)
-        me = me or ("" if written else actor(project))
+        me = me or ("" if written else _find_actor(project))
         yield EventRecord(
             id=make_event_id(step.mark, event.type, event.subject, repr(event.changed), _find_time(project, path)),
             type=str(event.type),
@@ -64,11 +63,20 @@ def _make_records(project: Project, step: Step, events: Sequence[Event]) -> Iter
             subject=event.subject,
             name=event.name,
             changed=event.changed,
-            actor=written.author if written else me,
+            actor=(written.author if written else me) or None,
             origin=(written.run if written else step.run) or None,
             before=step.mark.head,
             after=step.now.head,
         )
+
+
+def _find_actor(project: Project) -> str:
+    """Who works here; "" where neither Git nor the machine knows a name, as in many containers."""
+    from dagtasks.service.people import actor
+
+    with suppress(KeyError, OSError):
+        return actor(project)
+    return ""
 
 
 def _find_path(step: Step, event: Event) -> str:

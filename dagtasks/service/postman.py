@@ -188,7 +188,7 @@ async def _serve(project: Project, name: str, client: OutboundClient, tell: Tell
 
 
 async def _send_waiting(project: Project, box: Outbox, client: OutboundClient, tell: Tell, clock: Clock) -> bool:
-    """Send what waits now. Whether all of it was settled, and there was any: then more may have come."""
+    """Send what waits now, until one is to be tried later. True: there was some, and more may have come meanwhile."""
     from dagtasks.webhooks.delivery import send
 
     progress, waiting = box.waiting()
@@ -199,8 +199,6 @@ async def _send_waiting(project: Project, box: Outbox, client: OutboundClient, t
         answer = await send(client, endpoint, event, held.secrets, datetime.fromtimestamp(clock(), UTC))
         progress = _settle(box, progress, done, event, answer, clock())
         tell(Sent(box.name, event, str(answer), answer.is_taken))
-        if progress.done < done:
-            return False
     return bool(waiting)
 
 
@@ -211,7 +209,7 @@ def _settle(box: Outbox, progress: Progress, done: int, event: EventRecord, answ
     before = Tries(progress.tries, progress.next_at, progress.failing_since, progress.disabled)
     then = after(before, answer, now)
     at = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
-    if answer.is_taken or (then.is_over and not then.disabled):
+    if answer.is_taken or then.is_over:
         state = "delivered" if answer.is_taken else "dead"
         box.keep(Delivery(event, state, progress.tries + 1, at, str(answer)))
         then = then._replace(tries=0, next_at=0.0)

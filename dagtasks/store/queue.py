@@ -23,7 +23,7 @@ from dagtasks.store.git import Git
 FORM = 1
 LOG_BYTES = 1024 * 1024
 """A log that is longer is begun anew by the next runner."""
-Kind = Literal["run", "delivery"]
+Kind = Literal["run"]
 
 
 class Entry(NamedTuple):

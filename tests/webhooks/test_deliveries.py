@@ -471,13 +471,16 @@ def test_a_broken_file_counts_as_it_was(root: Path, cli: Cli, create: Create, re
 
 
 def test_a_disabled_webhook_is_told_nothing(root: Path, cli: Cli, create: Create, receiver: Receiver) -> None:
+    """What waits already is told when it is enabled again."""
     create("chat")
-    assert cli(root, "webhooks", "set", "chat", "enabled=false").code == 0
     rename(root, "A")
-    assert cli(root, "webhooks", "set", "chat", "enabled=true").code == 0
+    assert cli(root, "webhooks", "set", "chat", "enabled=false").code == 0
     rename(root, "B")
+    assert send(root, cli) == []
+    assert cli(root, "webhooks", "set", "chat", "enabled=true").code == 0
+    rename(root, "C")
     send(root, cli)
-    assert names(receiver.got) == ["B"]
+    assert names(receiver.got) == ["A", "C"]
 
 
 # -- the queue ------------------------------------------------------------------------------------------------------
@@ -548,3 +551,25 @@ def test_a_large_change_is_put_aside_at_once(
     dispatch.look(Project(root))
     send(root, cli)
     assert names(receiver.got) == [f"N{n}" for n in range(100)]
+
+
+def test_a_look_that_died_puts_nothing_aside_twice(root: Path, create: Create, receiver: Receiver) -> None:
+    create("chat")
+    cursor = root / ".git/dagtasks/cursor"
+    old = cursor.read_bytes()
+    rename(root, "A")
+    cursor.write_bytes(old)
+    dispatch.look(Project(root))
+    send_at(root, At())
+    assert names(receiver.got) == ["A"]
+
+
+def test_a_run_that_was_seen_half_way_is_told_once(root: Path, cli: Cli, create: Create, receiver: Receiver) -> None:
+    create("chat", "--event", "run.*")
+    run = cli(root, "run", "web-000001", "--json").json["id"]
+    journal = root / ".git/dagtasks/runs" / run / "events.jsonl"
+    whole = journal.read_bytes()
+    for lines in (1, 2, -1, None):
+        journal.write_bytes(b"".join(whole.splitlines(keepends=True)[:lines]))
+        send(root, cli)
+    assert [got.message["type"] for got in receiver.got] == ["run.started", "run.succeeded"]

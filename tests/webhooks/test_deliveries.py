@@ -182,6 +182,7 @@ def test_events_of_every_door_are_sent(root: Path, cli: Cli, create: Create, rec
     assert origins["task.completed"] == run
 
 
+@pytest.mark.slow
 def test_a_hook_of_git_has_it_sent(root: Path, cli: Cli, create: Create, receiver: Receiver) -> None:
     """By a runner that outlives the hook."""
     create("chat")
@@ -203,6 +204,7 @@ def test_the_runner_sends_what_its_runs_give(root: Path, cli: Cli, create: Creat
     assert "task.completed" in told
 
 
+@pytest.mark.slow
 def test_a_postman_sends_what_comes_and_what_runs_give(
     root: Path, cli: Cli, create: Create, receiver: Receiver
 ) -> None:
@@ -313,6 +315,7 @@ def test_gone_disables_the_endpoint_until_somebody_enables_it(
     assert names(receiver.got) == ["A", "A", "C"]
 
 
+@pytest.mark.slow
 def test_five_days_of_failure_disable_the_endpoint(root: Path, cli: Cli, create: Create, receiver: Receiver) -> None:
     create("chat")
     clock = At()
@@ -344,13 +347,13 @@ def test_a_receiver_is_left_alone_for_as_long_as_it_asks(
         assert len(receiver.got) == count
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_no_redirect_is_followed(status: int, root: Path, cli: Cli, create: Create, receiver: Receiver) -> None:
+def test_no_redirect_is_followed(root: Path, cli: Cli, create: Create, receiver: Receiver) -> None:
     create("chat")
-    receiver.answers = lambda got: (status, {"location": f"{receiver.url}/other"}, b"")
-    done = cli(root, "webhooks", "test", "chat")
-    assert (done.code, str(status) in done.out) == (1, True)
-    assert [got.path for got in receiver.got] == ["/chat"]
+    for status in (301, 302, 303, 307, 308):
+        receiver.answers = lambda _got, status=status: (status, {"location": f"{receiver.url}/other"}, b"")
+        done = cli(root, "webhooks", "test", "chat")
+        assert (done.code, str(status) in done.out) == (1, True)
+    assert {got.path for got in receiver.got} == {"/chat"}
 
 
 def test_an_answer_without_end_is_not_read(root: Path, cli: Cli, create: Create, receiver: Receiver) -> None:
@@ -399,22 +402,23 @@ def test_two_who_deliver_at_once_send_each_event_once(root: Path, create: Create
 # -- to whom nothing is sent ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        *("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "2130706433", "0x7f.1", "127.1", "017700000001"),
-        *("10.0.0.1", "169.254.169.254", "192.168.0.1", "100.64.0.1", "168.63.129.16", "224.0.0.1"),
-        *("[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[::127.0.0.1]", "[fe80::1]", "[fd00::1]"),
-    ],
-)
+REFUSED_HOSTS = [
+    *("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "2130706433", "0x7f.1", "127.1", "017700000001"),
+    *("10.0.0.1", "169.254.169.254", "192.168.0.1", "100.64.0.1", "168.63.129.16", "224.0.0.1"),
+    *("[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[::127.0.0.1]", "[fe80::1]", "[fd00::1]"),
+]
+
+
 def test_no_address_of_this_network_is_reached_unless_the_operator_says_so(
-    host: str, root: Path, cli: Cli, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    root: Path, cli: Cli, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DAGTASKS_ALLOW_HOSTS")
     port = receiver.url.rpartition(":")[2]
-    assert cli(root, "webhooks", "create", "chat", f"http://{host}:{port}/").code == 0
-    done = cli(root, "webhooks", "test", "chat")
-    assert (done.code, "public internet" in done.out) == (1, True)
+    assert cli(root, "webhooks", "create", "chat", "http://example.org/").code == 0
+    for host in REFUSED_HOSTS:
+        assert cli(root, "webhooks", "set", "chat", f"url=http://{host}:{port}/").code == 0
+        done = cli(root, "webhooks", "test", "chat")
+        assert (done.code, "public internet" in done.out) == (1, True), (host, done.out)
     assert receiver.got == []
 
 
@@ -547,10 +551,10 @@ def test_a_large_change_is_put_aside_at_once(
     project: MakeProject, cli: Cli, create: Create, root: Path, receiver: Receiver
 ) -> None:
     create("chat", "--event", "task.created")
-    write_files(root, {f"tasks/web/web-1{n:05d}.yaml": f"name: N{n}\n" for n in range(100)})
+    write_files(root, {f"tasks/web/web-1{n:05d}.yaml": f"name: N{n}\n" for n in range(30)})
     dispatch.look(Project(root))
     send(root, cli)
-    assert names(receiver.got) == [f"N{n}" for n in range(100)]
+    assert names(receiver.got) == [f"N{n}" for n in range(30)]
 
 
 def test_a_look_that_died_puts_nothing_aside_twice(root: Path, create: Create, receiver: Receiver) -> None:

@@ -76,21 +76,39 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: finding.severity is not Severity.ERROR)[:MAX_PROBLEMS]
 
 
+class Fault(NamedTuple):
+    """Something wrong with one field of what the caller gave."""
+
+    field: str
+    message: str
+    hint: str = ""
+
+
 class DagtasksError(Exception):
     """What stops a command: one message, a hint that says what to do next, and an exit code.
 
-    `field` is what of the caller's input it is about, as `due` or `metadata.team`; "" where that is not one field.
+    `field` is what of the caller's input it is about, as `due` or `metadata.team`; "" where that is not known. `faults`
+    are there where several things are wrong: then the message tells all of them.
     """
 
     exit_code = 3
     status = 500
 
-    def __init__(self, message: str, *, hint: str = "", problems: Sequence[Problem] = (), field: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        problems: Sequence[Problem] = (),
+        field: str = "",
+        faults: Sequence[Fault] = (),
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.problems = tuple(problems)
-        self.field = field
+        self.faults = tuple(faults)
+        self.field = field or (faults[0].field if faults else "")
 
 
 @contextmanager

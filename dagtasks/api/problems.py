@@ -57,6 +57,8 @@ def error_document(error: DagtasksError) -> dict[str, Any]:
         document["hint"] = error.hint
     if error.field:
         document["field"] = error.field
+    if error.faults:
+        document["errors"] = [fault._asdict() for fault in error.faults]
     if error.problems:
         first = error.problems[0]
         place = {"code": first.code, "file": first.path, "line": first.line, "column": first.column}

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dagtasks.errors import Finding, InvalidInput, Severity
+from dagtasks.errors import Fault, Finding, InvalidInput, Severity
 from dagtasks.language.checking import Names
 from dagtasks.language.durations import parse_duration
 from dagtasks.language.evaluation import render
@@ -130,7 +130,8 @@ def refuse(findings: Iterable[Finding], what: str) -> None:
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]
     if errors:
         lines = [f"{finding.message} ({finding.hint})" if finding.hint else finding.message for finding in errors]
-        raise InvalidInput("\n  ".join([f"{what}:", *lines]))
+        faults = [Fault(".".join(map(str, finding.loc)), finding.message, finding.hint) for finding in errors]
+        raise InvalidInput("\n  ".join([f"{what}:", *lines]), faults=faults)
 
 
 def find_called_templates(

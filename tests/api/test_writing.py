@@ -378,11 +378,19 @@ def test_one_project_does_not_see_files_of_another(make_api: MakeApi) -> None:
     ("/projects/web/phases", {"name": "x", "key": "build"}, "key"),
     ("/tasks/web-000001/workflows", {"name": "No no", "template": "basic_task"}, "name"),
     ("/tasks/web-000001/workflows", {"name": "x", "template": "nope"}, "template"),
+    ("/tasks/web-000001/workflows", {"name": "x", "template": "basic_task", "parameters": {"nope": 1}}, "parameters.nope"),
 ])  # fmt: skip
 def test_what_is_wrong_names_the_field_that_it_is_about(api: Api, path: str, body: Any, field: str):
     answer = api.ask("POST", path, json=body)
     assert 400 <= answer.status_code < 500
     assert answer.json()["field"] == field
+
+
+def test_everything_that_is_wrong_with_parameters_is_told_by_field(api: Api):
+    body = {"name": "x", "template": "basic_task", "parameters": {"task_name": 1, "task_command": []}}
+    answer = api.ask("POST", "/tasks/web-000001/workflows", json=body).json()
+    assert [fault["field"] for fault in answer["errors"]] == ["parameters.task_name", "parameters.task_command"]
+    assert all(fault["message"] for fault in answer["errors"])
 
 
 def test_a_dependency_in_a_circle_is_about_what_the_task_depends_on(api: Api):

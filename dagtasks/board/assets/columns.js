@@ -471,7 +471,7 @@
     if (!tools.isConnected || event.ctrlKey || event.metaKey || event.altKey) return;
     onKey.before = key;
     if (target === box && key === "Escape" && !box.value) box.blur();
-    if (!memory.keys || help.open || target.closest?.("input, select, textarea, [contenteditable]")) return;
+    if (!memory.keys || all("dialog:modal").some((each) => each !== peek) || target.closest?.("input, select, textarea, [contenteditable]")) return;
     if (!Object.hasOwn(KEYS, key) || (key === "b" && before !== "g") || (peek.open && !IN_PANEL.includes(key))) return;
     if (ON_CARDS.includes(key) && (!here() || target.closest("button"))) return;
     event.preventDefault();

@@ -18,7 +18,7 @@ from dagtasks.store.files import exchange
 from dagtasks.store.project import Project
 
 if TYPE_CHECKING:
-    from dagtasks.board.plugin import LiveSite
+    from dagtasks.board.driver import LiveSite
 
 CONFIG = "mkdocs.yml"
 
@@ -48,14 +48,14 @@ def build_site(
     Raises `NotFound` without `mkdocs.yml`, `InvalidProject` when MkDocs fails (strict: when it warns), `Conflict` when
     the folder holds something that is no built site. In each case the old site stays as it was.
     """
-    plugin = _import("plugin")
+    driver = _import("driver")
     source = _make_ready(past, root.name) if past else root
-    config = plugin.read_config(source / CONFIG, is_strict=is_strict)
+    config = driver.read_config(source / CONFIG, is_strict=is_strict)
     target = Path(site_dir or root / os.path.relpath(config.site_dir, source)).resolve()
     _check_target(root.resolve(), target)
     with _staging(target) as staging:
         config.site_dir = str(staging)
-        warnings = plugin.build_pages(config, target, is_fresh=is_fresh, past=past, compared=compared)
+        warnings = driver.build_pages(config, target, is_fresh=is_fresh, past=past, compared=compared)
         _swap(staging, target)
     return Built(target, warnings)
 
@@ -69,7 +69,7 @@ def _make_ready(past: Project, name: str) -> Path:
 
 def find_site(root: Path) -> Path:
     """Where `mkdocs.yml` says that the site goes. Raises `NotFound` without it."""
-    return Path(_import("plugin").read_config(root / CONFIG).site_dir)
+    return Path(_import("driver").read_config(root / CONFIG).site_dir)
 
 
 def stage_site(project: Project, folder: Path) -> None:
@@ -95,9 +95,9 @@ def serve_site(root: Path, address: str, tell: Callable[[str], None]) -> None:
     `tell` gets a line for what happens: where it is served, each build, each warning. Raises `NotFound` without
     `mkdocs.yml`, `InvalidProject` when the first build fails, and `OSError` when the port is taken.
     """
-    plugin = _import("plugin")
-    plugin.read_config(root / CONFIG)
-    plugin.serve_pages(root / CONFIG, address, tell)
+    driver = _import("driver")
+    driver.read_config(root / CONFIG)
+    driver.serve_pages(root / CONFIG, address, tell)
 
 
 def open_site(root: Path, folder: Path) -> LiveSite:
@@ -105,8 +105,8 @@ def open_site(root: Path, folder: Path) -> LiveSite:
 
     Raises `NotFound` without `mkdocs.yml`, `InvalidProject` when the build fails.
     """
-    plugin = _import("plugin")
-    site: LiveSite = plugin.LiveSite(plugin.read_config(root / CONFIG), folder)
+    driver = _import("driver")
+    site: LiveSite = driver.LiveSite(driver.read_config(root / CONFIG), folder)
     return site
 
 

@@ -36,7 +36,7 @@ def zygote() -> Iterator[Zygote]:
 @pytest.fixture(scope="module")
 def board_zygote() -> Iterator[Zygote]:
     """The same, ready to build sites."""
-    yield from _running("dagtasks.board.plugin")
+    yield from _running("dagtasks.board.driver")
 
 
 def _running(*modules: str) -> Iterator[Zygote]:

@@ -68,11 +68,15 @@ def ask_answer(project: Project, run: str, step: str, decision: Decision, by: st
 
 def ask_cancel(project: Project, run: str, by: str) -> RunRecord:
     """End the run, or take it out of the queue; it may still go on for some seconds. Raises as `interrupt`."""
-    if entry := _find_entry(project, run):
-        from dagtasks.service import queue  # which does what is asked here
+    try:
+        record = interrupt(project, run)
+    except NotFound:
+        if entry := _find_entry(project, run):
+            from dagtasks.service import queue  # which does what is asked here
 
-        return queue.cancel(project, entry.id)
-    record = interrupt(project, run)
+            return queue.cancel(project, entry.id)
+        # It may have begun since its record was looked for.
+        record = interrupt(project, run)
     return _go_on_later(project, record, "cancel", by) if is_left(project, record) else project.runs.get(record.id)
 
 
@@ -109,7 +113,7 @@ def queued_record(project: Project, entry: Entry) -> RunRecord:
 def _find_entry(project: Project, run: str) -> Entry | None:
     """What waits in the queue to become that run."""
     entries = (entry for entry in Queue(project.get_git()).entries() if entry.kind == "run" and not goes_on(entry))
-    return next((entry for entry in entries if entry.work.get("run") == run and not entry.tries), None)
+    return next((entry for entry in entries if entry.work.get("run") == run), None)
 
 
 def _names(plan: Plan) -> dict[str, JSON]:

@@ -33,7 +33,7 @@ FILES = {
 
 def make_key(root: Path, scope: str, user: str = "Bo <bo@example.org>") -> str:
     name = f"{scope} of {user}"
-    return keys.create(Project(root), name, [scope], datetime.now(UTC), user=user, expires="1d").secret
+    return keys.create(Project(root), name, [scope], datetime.now(UTC), user=user, expires="9d").secret
 
 
 @dataclass

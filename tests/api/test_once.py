@@ -95,8 +95,9 @@ def test_it_outlives_the_server_and_is_forgotten_after_a_day(api: Api) -> None:
         return client.request("POST", "/api/v1/tasks", json=NEW, headers=headers)
 
     assert later(23.9).json()["id"] == first
-    api.made.clear()
     assert count(api) == 2
+    assert later(24.1).json()["id"] != first
+    assert count(api) == 3
 
 
 def test_a_request_that_was_cut_off_is_not_done_again(api: Api) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from dagtasks.service import requests
 from dagtasks.store.project import Project
+from dagtasks.store.queue import Queue
 from dagtasks.triggers.runner import work
 from tests.api.conftest import Api, MakeApi
 from tests.conftest import git
@@ -145,6 +146,29 @@ def test_a_run_is_cancelled_where_it_is(api: Api) -> None:
     assert run_queue(api) == ["cancelled"]
     assert api.ask("POST", f"/runs/{waiting}/cancel").status_code == 409
     assert api.ask("POST", "/runs/nope/cancel").status_code == 404
+
+
+def test_a_run_that_a_runner_has_just_taken_is_still_there(api: Api) -> None:
+    """Until its record is written, which takes the time of planning it."""
+    run = start(api, ASK_RUN)["id"]
+    (entry,) = (api.root / ".git/dagtasks/queue").glob("*.json")
+    entry.write_text(entry.read_text().replace('"tries": 0', '"tries": 1'))
+    assert api.get(f"/runs/{run}").json()["status"] == "queued"
+    with Queue(Project(api.root).get_git()).hold():  # as that runner
+        assert api.ask("POST", f"/runs/{run}/cancel").status_code == 409
+    assert api.ask("POST", f"/runs/{run}/cancel").json()["status"] == "cancelled"
+
+
+def test_of_two_requests_to_end_a_run_one_does_it(api: Api) -> None:
+    run = start(api, ASK_RUN)["id"]
+    run_queue(api)
+    for _ in range(2):
+        assert api.ask("POST", f"/runs/{run}/cancel").status_code == 202
+    assert run_queue(api) == ["cancelled", "cancelled"]
+    journal = (api.root / f".git/dagtasks/runs/{run}/events.jsonl").read_text()
+    assert journal.count('"run.finished"') == 1
+    assert api.get("/queue").json()["data"] == []
+    assert api.get(f"/runs/{run}").json()["status"] == "cancelled"
 
 
 def test_taking_what_goes_on_with_a_run_out_of_the_queue_leaves_its_record(api: Api, cli: Any) -> None:

@@ -10,6 +10,8 @@ from dagtasks.errors import DagtasksError, LockTimeout
 from dagtasks.model.summary import TaskSummary
 from dagtasks.model.values import Status
 from dagtasks.planning.drift import Stale, Wish, find_stale, find_wishes
+from dagtasks.planning.graph import order
+from dagtasks.planning.index import Index
 from dagtasks.service.views import Listing
 from dagtasks.store.files import WriteError
 from dagtasks.store.origin import find_default_branch
@@ -71,7 +73,7 @@ def apply_trailers(project: Project, since: str, until: str, given: Mapping[str,
     index = project.load() if wishes else None
     lines: list[str] = []
     done = dict(given)
-    for wish in wishes[-MOST:]:
+    for wish in _sort(wishes[-MOST:], index):
         task = index.tasks.get(wish.task) if index else None
         if task and task.status is wish.status:
             done[task.id] = str(task.status)  # maybe we gave it, and were stopped before that was kept
@@ -80,6 +82,15 @@ def apply_trailers(project: Project, since: str, until: str, given: Mapping[str,
     if len(wishes) > MOST:
         lines.append(f"{len(wishes) - MOST} more tasks are named in trailers, and were left as they are")
     return Applied(lines, done)
+
+
+def _sort(wishes: list[Wish], index: Index | None) -> list[Wish]:
+    """Each after those of the tasks that its task depends on: one commit may complete both."""
+    tasks = index.tasks if index else {}
+    by_task = {wish.task: wish for wish in wishes}
+    needs = {name: tasks[name].depends_on if name in tasks else () for name in by_task}
+    first, circular = order({name: [need for need in found if need in by_task] for name, found in needs.items()})
+    return [by_task[name] for name in (*first, *circular)]
 
 
 def _grant(project: Project, task: TaskSummary | None, wish: Wish, given: dict[str, str]) -> str:

@@ -178,8 +178,8 @@ def test_what_cannot_be_is_told(root: Path) -> None:
         ),
         f"web-zzzzzz: not completed, as commit {made} says: there is no such task",
     ]
-    # In the right order it can.
-    commit(root, f"End both\n\nCompletes: {B} {A}")
+    # Together they can, in whatever order they are named.
+    commit(root, f"End both\n\nCompletes: {A} {B}")
     assert len(follow(root)) == 2
     assert (status(root), status(root, B)) == ("completed", "completed")
 

@@ -68,7 +68,8 @@ class OutboundError(Exception):
 class Outgoing:
     """A request to send. `timeout` is in seconds and covers everything, redirects too; `max_response` is in bytes.
 
-    `redirects` is how many redirects may be followed (0: a redirect is the answer).
+    `redirects` is how many redirects may be followed (0: a redirect is the answer). With `leaves_rest` the rest of an
+    answer that is larger is left unread, and no error.
     """
 
     url: str
@@ -77,6 +78,7 @@ class Outgoing:
     body: bytes = field(default=b"", repr=False)
     timeout: float = 30.0
     max_response: int = 1 << 20
+    leaves_rest: bool = False
     redirects: int = 0
     verify_tls: bool = True
 
@@ -293,7 +295,7 @@ async def _read(response: httpx.Response, url: httpx.URL, outgoing: Outgoing) ->
         return Answer(
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
-            body=await _read_body(response, outgoing.max_response),
+            body=await _read_body(response, outgoing),
             url=str(url),
         )
     except httpx.TransportError as error:
@@ -302,13 +304,15 @@ async def _read(response: httpx.Response, url: httpx.URL, outgoing: Outgoing) ->
         await response.aclose()
 
 
-async def _read_body(response: httpx.Response, limit: int) -> bytes:
-    body = bytearray()
+async def _read_body(response: httpx.Response, outgoing: Outgoing) -> bytes:
+    body, limit = bytearray(), outgoing.max_response
     async for chunk in response.aiter_raw():
         body += chunk
+        if len(body) > limit and outgoing.leaves_rest:
+            break
         if len(body) > limit:
             raise OutboundError("response_too_big", f"the response is larger than {limit} bytes")
-    return bytes(body)
+    return bytes(body[:limit])
 
 
 def _refuse_private(host: str, addresses: Iterable[Address]) -> None:

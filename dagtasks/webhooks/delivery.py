@@ -60,6 +60,7 @@ async def send(
         body,
         timeout=TIMEOUT,
         max_response=MAX_RESPONSE,
+        leaves_rest=True,  # the status alone is the answer
     )
     try:
         answer = await client.send(outgoing)

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from dagtasks import __version__
-from dagtasks.api import board, events, reading, running, writing
+from dagtasks.api import board, events, reading, running, webhooks, writing
 from dagtasks.api.desk import PREFIX, Server
 from dagtasks.api.gate import Gate, Guesses
 from dagtasks.api.once import Once
@@ -18,9 +18,9 @@ from dagtasks.api.streams import Streams
 from dagtasks.service import keys
 from dagtasks.service.keys import Grant
 
-ROUTERS = (reading.router, writing.router, running.router, events.router)
+ROUTERS = (reading.router, writing.router, running.router, events.router, webhooks.router)
 DESCRIPTION = """\
-Projects, phases, tasks, workflows, templates and runs of one repository. A write is a commit.
+Projects, phases, tasks, workflows, templates, runs and webhooks of one repository. A write is a commit.
 
 Every request needs a key: `Authorization: Bearer dgt_...`, or `X-API-Key`. Errors are problem details (RFC 9457).
 """

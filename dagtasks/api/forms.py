@@ -165,3 +165,34 @@ class Answer(Form):
     approved: bool = True
     reason: str = ""
     parameters: dict[str, Any] = {}
+
+
+class NewWebhook(Form):
+    """Somebody who is to be told of events."""
+
+    name: str
+    url: str
+    events: list[str] = Field(default=["*"], description="types of events, in which `*` stands for any part")
+    project: str | None = Field(default=None, description="only what happens in this project")
+    secret: str | None = Field(default=None, description="one that the receiver gave; made without")
+
+
+class WebhookPatch(Form):
+    """What is to change of a webhook; null empties a field."""
+
+    url: str | None = None
+    events: list[str] | None = None
+    project: str | None = None
+    enabled: bool | None = None
+
+
+class NewSecret(Form):
+    """A secret of a webhook: one that the receiver gave, or one that is made."""
+
+    secret: str | None = None
+
+
+class Replay(Form):
+    """The ids of events that are to be sent again; none: all that are dead."""
+
+    events: list[str] = []

@@ -29,7 +29,10 @@ from dagtasks.service.keys import Grant
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 READING = ("GET", "HEAD")
-NEEDS = ((re.compile(r"/api/v1/(.*/runs|runs/[^/]*/(cancel|retry|approve))"), keys.Scope.RUN),)
+NEEDS = (
+    (re.compile(r"/api/v1/(.*/runs|runs/[^/]*/(cancel|retry|approve))"), keys.Scope.RUN),
+    (re.compile(r"/api/v1/webhooks(/.*)?"), keys.Scope.ADMIN),
+)
 """What is needed to change anything at these paths; elsewhere `write`."""
 GUESSES = 10
 GUESS_SECONDS = 60.0

@@ -11,7 +11,7 @@ from dagtasks.errors import InvalidInput, Loc
 from dagtasks.model.names import choose_from
 from dagtasks.model.values import Priority, Status
 
-FieldKind = Literal["text", "status", "priority", "integer", "list", "map"]
+FieldKind = Literal["text", "status", "priority", "integer", "flag", "list", "map"]
 Fields = Mapping[str, FieldKind]
 
 TASK_FIELDS: Fields = {
@@ -96,6 +96,7 @@ _KINDS: Mapping[FieldKind, tuple[type, str]] = {
     "status": (str, "text"),
     "priority": (str, "text"),
     "integer": (int, "a whole number"),
+    "flag": (bool, "true or false"),
     "list": (list, "a list of texts"),
     "map": (dict, "a map"),
 }
@@ -104,7 +105,7 @@ _KINDS: Mapping[FieldKind, tuple[type, str]] = {
 def _holds(kind: FieldKind, value: Any) -> bool:
     if kind == "list":
         return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
-    return isinstance(value, _KINDS[kind][0]) and not isinstance(value, bool)
+    return isinstance(value, _KINDS[kind][0]) and isinstance(value, bool) is (kind == "flag")
 
 
 def _patch_map(field: str, patch: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[Edit]:
@@ -178,7 +179,15 @@ def _parse_field(field: str, kind: FieldKind, text: str, *, has_key: bool) -> An
         return sorted(set(split_items(text))) or None
     if kind == "integer":
         return parse_integer(field, text)
+    if kind == "flag":
+        return _parse_flag(field, text)
     return check_word(kind, text)
+
+
+def _parse_flag(field: str, text: str) -> bool:
+    if text not in ("true", "false"):
+        raise InvalidInput(f"{field} is true or false, not {text!r}", field=field)
+    return text == "true"
 
 
 def check_word(kind: str, text: str) -> str:

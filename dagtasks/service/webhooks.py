@@ -9,13 +9,13 @@ from dagtasks.errors import Conflict, InvalidInput, InvalidProject, NotFound, ha
 from dagtasks.model.endpoint import Endpoint
 from dagtasks.model.names import choose_from
 from dagtasks.service.deliveries import find_refusal, get_endpoint
-from dagtasks.service.fields import Edit, Fields, describe, parse_edits
+from dagtasks.service.fields import Changes, Edit, Fields, describe, read_changes
 from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
 from dagtasks.store.layout import WEBHOOKS
 from dagtasks.store.project import Project
 from dagtasks.store.webhooks import Held, Outbox, Secrets, get_definitions, parse_definitions
 
-FIELDS: Fields = {"url": "text", "events": "list", "project": "text", "enabled": "text"}
+FIELDS: Fields = {"url": "text", "events": "list", "project": "text", "enabled": "flag"}
 ACTIVE = 2
 """So many secrets of a webhook sign at a time, so that a receiver can go from one to the next."""
 
@@ -84,12 +84,12 @@ def _begin(project: Project) -> None:
     dispatch.begin(project)
 
 
-def change(project: Project, name: str, texts: Sequence[str], settings: WriteSettings) -> Saved:
-    """Change fields, given as `field=value`. Whoever enables it here has what waits sent, from its beginning.
+def change(project: Project, name: str, changes: Changes, settings: WriteSettings) -> Saved:
+    """Change fields. Whoever enables it here has what waits sent, from its beginning.
 
     This machine goes on with a new address that it gives itself. Raises `NotFound`, `InvalidInput`, `InvalidProject`.
     """
-    edits = [_typed(edit) for edit in parse_edits(texts, FIELDS)]
+    edits = read_changes(changes, FIELDS, {})
 
     def make() -> Change:
         get_endpoint(project, name)
@@ -103,14 +103,6 @@ def change(project: Project, name: str, texts: Sequence[str], settings: WriteSet
     if Edit("set", ("enabled",), True) in edits:
         _enable(project, name)
     return saved._replace(change=saved.change._replace(data=show(project, name)))
-
-
-def _typed(edit: Edit) -> Edit:
-    if edit.loc != ("enabled",) or edit.value is None:
-        return edit
-    if edit.op != "set" or edit.value not in ("true", "false"):
-        raise InvalidInput(f"enabled is true or false, not {edit.value!r}")
-    return edit._replace(value=edit.value == "true")
 
 
 def _follow_address(project: Project, before: Endpoint, after: Endpoint) -> None:

@@ -234,7 +234,7 @@ def start(request: dict[str, Any], stdout: int, stderr: int) -> int:
         ],
         setsid=True,
         setsigmask=(),
-        setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+        setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
     )
 
 

@@ -158,7 +158,8 @@ def test_cancel_reaches_child_runs(local: Engine) -> None:
 
 
 def test_cancel_before_any_step(local: Engine) -> None:
-    case = {"template": {"steps": [container("a", "true"), container("b", "true")]}}
+    # What ends by itself could have done so before a busy machine ends it.
+    case = {"template": {"steps": [container("a", "sleep 60"), container("b", "sleep 60")]}}
     ran = cancel_when(local, case, lambda event: isinstance(event, RunStarted))
     assert ran.record.status == "cancelled"
     assert {str(step.state) for step in ran.record.steps} <= {"omitted", "cancelled"}

@@ -170,6 +170,12 @@ class GitError(DagtasksError):
     status = 500
 
 
+class CommitRefused(GitError):
+    """A hook of the repository did not let a commit be made; the message has what it said."""
+
+    status = 409
+
+
 class EngineUnavailable(DagtasksError):
     """The engine that should run the steps cannot be reached; the hint says how to start one."""
 

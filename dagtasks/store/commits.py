@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from dagtasks.errors import Conflict, GitError
+from dagtasks.errors import CommitRefused, Conflict, GitError
 from dagtasks.store.files import WriteError, write_file
 from dagtasks.store.git import Git
 from dagtasks.store.hooks import SPEAKER
@@ -51,7 +51,7 @@ def commit(
     """Commit exactly these paths as they are on disk. The caller holds `lock`.
 
     `action` goes into Git's log of the branch; `author` is as `Name <email>`, "" for Git's user. The user's other
-    changes, staged or not, stay as they are. Raises `Conflict` or `GitError`; the files stay.
+    changes, staged or not, stay as they are. Raises `Conflict`, `GitError` or `CommitRefused`; the files stay.
     """
     if what := find_busy(git):
         hint = "finish it first; what dagtasks wrote can be part of it"
@@ -69,7 +69,7 @@ def commit(
         # Where that fails, too, the note stays, and the next command tries again.
         with suppress(GitError, OSError):
             _finish(git, note, started)
-        _raise_unless_committed(git, started, error)
+        _raise_unless_committed(git, started, _as_refusal(error))
     note.end()
     ours = [line.removeprefix(SPEAKER) for line in said if line.startswith(SPEAKER)]
     return Made(git.read("rev-parse", "HEAD"), ours)
@@ -179,6 +179,22 @@ def _raise_unless_committed(git: Git, started: Started, error: GitError) -> None
     if git.changed_paths(*started.blobs):
         hint = f"when the cause is gone: git reset -q -- {' '.join(started.blobs)}"
         raise GitError(f"the commit is made, but not all of Git knows: {error.message}", hint=hint) from error
+
+
+_REFUSED = "git commit ended with 1: "
+"""How a hook says no; with 128 it ends where something is broken, but for the hook that watches branches."""
+_WATCHED = "fatal: ref updates aborted by hook"
+
+
+def _as_refusal(error: GitError) -> GitError:
+    """The same as `CommitRefused` where a hook is what `git commit` failed at.
+
+    With nothing to commit it ends with 1, too: then others have committed what we wrote, and all is in HEAD.
+    """
+    if not error.message.startswith(_REFUSED) and _WATCHED not in error.message:
+        return error
+    said = error.message.partition(": ")[2].replace(_WATCHED, "").strip()
+    return CommitRefused(f"a hook refused the commit: {said or 'it printed nothing'}")
 
 
 def _in_head(git: Git, path: str) -> str | None:

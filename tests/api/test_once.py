@@ -120,12 +120,22 @@ def test_a_run_is_asked_for_once(api: Api) -> None:
     assert len(api.get("/queue").json()["data"]) == 1
 
 
-def test_a_fault_is_answered_again(api: Api) -> None:
-    hook = api.root / ".git/hooks/pre-commit"
-    hook.write_text("#!/bin/sh\nexit 1\n")
+def test_what_a_hook_refused_may_be_tried_again(api: Api) -> None:
+    hook = api.root / ".git/hooks/commit-msg"
+    hook.write_text("#!/bin/sh\necho no ticket is named >&2\nexit 1\n")
     hook.chmod(0o755)
-    assert ask(api, "a").status_code == 500
+    refused = ask(api, "a")
+    assert (refused.status_code, refused.json()["type"]) == (409, "CommitRefused")
+    assert "no ticket is named" in refused.json()["detail"]
     hook.unlink()
+    assert (ask(api, "a").status_code, count(api)) == (201, 2)
+
+
+def test_a_fault_is_answered_again(api: Api) -> None:
+    lock = api.root / ".git/objects"
+    lock.rename(lock.with_name("gone"))
+    assert ask(api, "a").status_code == 500
+    lock.with_name("gone").rename(lock)
     assert (ask(api, "a").status_code, ask(api, "b").status_code, count(api)) == (500, 201, 2)
 
 

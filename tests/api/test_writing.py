@@ -304,7 +304,7 @@ def test_nothing_stays_changed_that_a_hook_does_not_let_be_committed(method: str
         answer = api.ask("POST", "/tasks", json={"project": "web", "name": "x"})
     else:
         answer = api.change(method, "/tasks/web-000003", {"name": "x"} if method == "PATCH" else None)
-    assert answer.status_code == 500
+    assert answer.status_code == 409
     assert "no such change" in answer.json()["detail"]
     assert "nothing was changed" in answer.json()["hint"]
     assert git(api.root, "status", "--porcelain") == ""

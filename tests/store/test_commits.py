@@ -153,13 +153,28 @@ def test_a_hook_that_refuses_leaves_the_edit_and_nothing_staged(root: Path, cli:
     hook.chmod(0o755)
     done = cli(root, "task", "create", "web", "--name", "New", "--commit")
     assert done.code == 8
-    assert "not today" in done.err
+    assert "a hook refused the commit: not today" in done.err
     assert "the files are saved" in done.err
     assert clean(root).startswith("?? tasks/web/web-")
     hook.unlink()
     name = clean(root).removeprefix("?? tasks/web/").removesuffix(".yaml")
     assert cli(root, "task", "set", name, "name=New", "--commit").code == 0
     assert clean(root) == ""
+
+
+def test_a_hook_that_refuses_the_branch_refuses_the_commit(root: Path, cli: Cli) -> None:
+    hook = root / ".git/hooks/reference-transaction"
+    hook.write_text("#!/bin/sh\necho frozen >&2\nexit 1\n")
+    hook.chmod(0o755)
+    done = cli(root, "task", "set", "000001", "name=New", "--commit")
+    assert (done.code, "a hook refused the commit: frozen" in done.err) == (8, True)
+
+
+def test_only_hooks_refuse(root: Path, cli: Cli) -> None:
+    git(root, "config", "commit.gpgSign", "true")
+    git(root, "config", "gpg.program", "false")
+    done = cli(root, "task", "set", "000001", "name=New", "--commit")
+    assert (done.code, "git commit ended with 128" in done.err) == (8, True)
 
 
 @pytest.mark.parametrize("arguments", ["task set 000001 labels+=hook --dry-run", "config show"])

@@ -281,6 +281,19 @@ def hold_lock(path: Path, what: str, *, seconds: float = LOCK_SECONDS) -> Iterat
         os.close(descriptor)
 
 
+@contextmanager
+def try_lock(path: Path) -> Iterator[bool]:
+    """Hold the lock at the path when nobody does, and say whether; the kernel frees it when we die.
+
+    Raises `WriteError` where the lock cannot be made.
+    """
+    descriptor = _open_lock(path)
+    try:
+        yield _lock_now(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _open_lock(path: Path) -> int:
     if path.is_dir():
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -291,16 +304,21 @@ def _open_lock(path: Path) -> int:
 
 def _wait_for(descriptor: int, path: Path, seconds: float) -> None:
     end = time.monotonic() + seconds
-    while True:
-        try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= end:
-                raise _timeout(path, seconds) from None
-            import random  # nearly nobody waits
+    while not _lock_now(descriptor):
+        if time.monotonic() >= end:
+            raise _timeout(path, seconds)
+        import random  # nearly nobody waits
 
-            # Jitter, so that many waiters do not wake in step.
-            time.sleep(random.uniform(0.002, 0.02))  # noqa: S311
+        # Jitter, so that many waiters do not wake in step.
+        time.sleep(random.uniform(0.002, 0.02))  # noqa: S311
+
+
+def _lock_now(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _timeout(path: Path, seconds: float) -> LockTimeout:

@@ -5,11 +5,9 @@ Entries are worked in the order in which they came. Whoever adds, changes or rem
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Literal, NamedTuple
@@ -17,7 +15,7 @@ from typing import IO, Literal, NamedTuple
 from dagtasks.errors import NotFound
 from dagtasks.model.names import choose_from
 from dagtasks.model.values import JSON
-from dagtasks.store.files import remove_file, sweep_temps, write_file, writing
+from dagtasks.store.files import remove_file, sweep_temps, try_lock, write_file, writing
 from dagtasks.store.git import Git
 
 FORM = 1
@@ -105,17 +103,9 @@ class Queue:
         content = json.dumps({"form": FORM, **entry._asdict()}, ensure_ascii=False, indent=1).encode() + b"\n"
         write_file(file, content, mode=0o600)  # parameters can be nobody else's business
 
-    @contextmanager
-    def hold(self) -> Iterator[bool]:
+    def hold(self) -> AbstractContextManager[bool]:
         """Be the one who works the queue, until the context ends or this process does; False: somebody is already."""
-        path = self._state / "queue.lock"
-        with writing(path):
-            self._state.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        try:
-            yield _try_lock(descriptor)
-        finally:
-            os.close(descriptor)
+        return try_lock(self._state / "queue.lock")
 
     def open_log(self) -> IO[bytes]:
         """The file for what a runner without a terminal prints."""
@@ -126,14 +116,6 @@ class Queue:
                 if path.stat().st_size > LOG_BYTES:
                     path.unlink()
             return path.open("ab")
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _read(file: Path) -> Entry | None:

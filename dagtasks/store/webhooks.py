@@ -6,12 +6,11 @@ far it was sent, which is written by the one who delivers, under a lock of that 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dagtasks.errors import MAX_PROBLEMS, Finding, InvalidProject, Problem, has_errors
 from dagtasks.model.endpoint import Endpoint
 from dagtasks.model.event import EventRecord
-from dagtasks.store.files import write_file, writing
+from dagtasks.store.files import try_lock, write_file
 from dagtasks.store.git import Git
 from dagtasks.store.layout import WEBHOOKS
 from dagtasks.store.linelog import LineLog
@@ -237,17 +236,9 @@ class Outbox:
         if lines and progress.first == _name_queue(lines) and progress.done >= len(lines):
             self._queue.clear()
 
-    @contextmanager
-    def hold(self) -> Iterator[bool]:
+    def hold(self) -> AbstractContextManager[bool]:
         """Be the one who delivers there, until the context ends or this process does; False: somebody is already."""
-        path = self._folder / "deliver.lock"
-        with writing(path):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            yield _try_lock(descriptor)
-        finally:
-            os.close(descriptor)
+        return try_lock(self._folder / "deliver.lock")
 
     def remove(self) -> None:
         """Forget all of it."""
@@ -259,14 +250,6 @@ def find_outboxes(git: Git) -> list[str]:
     with suppress(FileNotFoundError), os.scandir(git.state_dir / "webhooks") as entries:
         return sorted(entry.name for entry in entries)
     return []
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _dump(value: object) -> bytes:

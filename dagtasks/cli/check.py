@@ -101,7 +101,7 @@ def _escape(text: str) -> str:
 
 
 @click.command()
-@click.argument("kind", metavar="task|project|phase|template|settings")
+@click.argument("kind", metavar="task|project|phase|template|settings|webhooks")
 def schema(kind: str) -> int:
     """Print the JSON Schema (2020-12) of a kind of file, for editors."""
     import json

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from dagtasks.model.endpoint import fits
 from dagtasks.model.event import TOLD_TYPES
-from dagtasks.model.fields import FileModel, Key, Text
+from dagtasks.model.fields import FileModel, Key, Text, as_schema
 from dagtasks.model.names import PROJECT_PATTERN, did_you_mean
 
 _NOT_IN_URLS = re.compile(r"[\s\\\"<>^`|{}]")
@@ -35,9 +35,16 @@ def _check_pattern(text: str) -> str:
     return text
 
 
-Url = Annotated[Text, Field(max_length=2000), AfterValidator(_check_url)]
-Pattern = Annotated[Text, Field(max_length=64), AfterValidator(_check_pattern)]
-ProjectKey = Annotated[Text, Field(pattern=rf"^{PROJECT_PATTERN}$")]
+def _patterns() -> list[str]:
+    """All that `events` may hold: types, and what stands for several of them."""
+    halves = [told.split(".") for told in TOLD_TYPES]
+    wild = [f"{kind}.*" for kind, _ in halves] + [f"*.{what}" for _, what in halves]
+    return ["*", *TOLD_TYPES, *dict.fromkeys(wild), "*.*"]
+
+
+Url = Annotated[Text, Field(max_length=2000), AfterValidator(_check_url), as_schema("https?://.+", maxLength=2000)]
+Pattern = Annotated[Text, Field(max_length=64), AfterValidator(_check_pattern), WithJsonSchema({"enum": _patterns()})]
+ProjectKey = Annotated[Text, Field(pattern=rf"^{PROJECT_PATTERN}$"), as_schema(PROJECT_PATTERN)]
 
 
 class Webhook(FileModel):

@@ -6,15 +6,17 @@ What compares commits is imported for that: most often only the files are looked
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dagtasks.errors import Finding, InvalidInput, NotFound, Problem, Severity
 from dagtasks.planning.index import Index
 from dagtasks.store.comments import check_comments
-from dagtasks.store.layout import TASKS, TEMPLATES, WEBHOOKS
+from dagtasks.store.layout import DEFAULT_SETTINGS, ENGINE_SETTINGS, TASKS, TEMPLATES, WEBHOOKS
 from dagtasks.store.project import Project
+
+CONFIGS = (DEFAULT_SETTINGS, ENGINE_SETTINGS, WEBHOOKS)
 
 
 def validate(project: Project, paths: Sequence[str] = (), *, since: str | None = None) -> list[Problem]:
@@ -41,7 +43,7 @@ def _find_in_webhooks(project: Project, index: Index) -> list[Problem]:
         return []
     from dagtasks.store.webhooks import find_webhook_problems
 
-    return find_webhook_problems(project, index.projects)
+    return find_webhook_problems(project.read_document(WEBHOOKS), index.projects)
 
 
 def is_among(path: str, wanted: Iterable[str]) -> bool:
@@ -121,10 +123,30 @@ def find_staged(project: Project) -> list[Problem]:
     from dagtasks.planning.links import comes_from
     from dagtasks.store.merges import read_staged_paths
 
-    changed = {path for path in read_staged_paths(project.get_git()) if path.startswith((f"{TASKS}/", f"{TEMPLATES}/"))}
+    changed = {*filter(_is_ours, read_staged_paths(project.get_git()))}
     if not changed:
         return []
-    return [problem for problem in _errors(project.staged().load()) if comes_from(problem, changed)]
+    index = project.staged().load()
+    found = [*_find_in_configs(project, "", changed, index), *_errors(index)]
+    return [problem for problem in found if comes_from(problem, changed)]
+
+
+def _is_ours(path: str) -> bool:
+    return path in CONFIGS or path.startswith((f"{TASKS}/", f"{TEMPLATES}/"))
+
+
+def _find_in_configs(project: Project, commit: str, changed: Collection[str], index: Index) -> list[Problem]:
+    """The errors of those settings and webhooks that changed, as the commit has them; "" is Git's index."""
+    from dagtasks.store.project import parse_settings
+    from dagtasks.store.trees import read_document_at
+    from dagtasks.store.webhooks import find_webhook_problems
+
+    documents = (read_document_at(project.get_git(), commit, path) for path in CONFIGS if path in changed)
+    problems: list[Problem] = []
+    for document in filter(None, documents):
+        is_webhooks = document.path == WEBHOOKS
+        problems += find_webhook_problems(document, index.projects) if is_webhooks else parse_settings(document)[1]
+    return sorted(problem for problem in problems if problem.severity is Severity.ERROR)
 
 
 def find_unpushed(project: Project, remote: str, commits: Iterable[str]) -> list[Problem]:
@@ -138,8 +160,11 @@ def _find_unpushed(project: Project, remote: str, commit: str) -> Iterator[Probl
     from dagtasks.store.merges import read_unpushed_paths
 
     paths = read_unpushed_paths(project.get_git(), commit, remote)
-    changed = {path for path in paths if path.startswith((f"{TASKS}/", f"{TEMPLATES}/"))}
-    for problem in _errors(project.at(commit).load()) if changed else ():
+    changed = {*filter(_is_ours, paths)}
+    if not changed:
+        return
+    index = project.at(commit).load()
+    for problem in (*_find_in_configs(project, commit, changed, index), *_errors(index)):
         if comes_from(problem, changed):
             yield problem._replace(path=f"{commit[:10]}:{problem.path}")
 

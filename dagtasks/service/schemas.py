@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from dagtasks.model.project import Phase, Project
 from dagtasks.model.task import Task
 from dagtasks.model.template import Template
+from dagtasks.model.webhook import Webhooks
 from dagtasks.settings import SETTINGS, SecretKind
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -97,4 +98,5 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "phase": lambda: _of_model(Phase),
     "template": _template,
     "settings": _settings,
+    "webhooks": lambda: _of_model(Webhooks),
 }

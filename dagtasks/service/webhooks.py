@@ -152,11 +152,13 @@ def _edit(project: Project, edits: Iterable[Edit]) -> tuple[bytes, str]:
     from dagtasks.store.documents import parse_document
     from dagtasks.store.emitter import make_document
 
-    if not (project.root / WEBHOOKS).exists():
+    is_there = (project.root / WEBHOOKS).exists()
+    document = project.read_document(WEBHOOKS) if is_there else parse_document(b"", WEBHOOKS)
+    base = document.sha256 if is_there else ""
+    if document.holds_nothing:
         [edit] = edits
-        return make_document({"webhooks": {edit.loc[1]: edit.value}}, ()), ""
-    document = project.read_document(WEBHOOKS)
-    base = document.sha256
+        comments = b"".join(line + b"\n" for line in document.content.splitlines())
+        return comments + make_document({"webhooks": {edit.loc[1]: edit.value}}, ()), base
     if document.data is None:
         raise InvalidProject(f"{WEBHOOKS} cannot be read, so it is not changed", problems=document.problems)
     for edit in edits:

@@ -107,6 +107,13 @@ class Document:
         """The content as text, line endings kept."""
         return self.content.decode()
 
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether there are only comments in it, which is a problem for all but settings."""
+        lines = (line.strip() for line in self.content.splitlines())
+        is_empty = bool(self.problems) and self.problems[0].code == "DT108"
+        return is_empty and not any(line and not line.startswith(b"#") for line in lines)
+
     def problem(self, finding: Finding) -> Problem:
         """The finding with the line and column of its place."""
         return self.problems_for([finding])[0]

@@ -318,18 +318,17 @@ def find_project(start: Path, *, use_cache: bool = True) -> Project:
 def _read_settings(path: Path, name: str) -> tuple[dict[str, object], list[Problem]]:
     if not os.path.lexists(path):
         return {}, []
-    from dagtasks.settings import check_values, flatten
     from dagtasks.store.documents import read_document
 
-    document = read_document(path, name)
+    return parse_settings(read_document(path, name))
+
+
+def parse_settings(document: Document) -> tuple[dict[str, object], list[Problem]]:
+    """The settings that the document says, by name, and what is wrong in it."""
+    from dagtasks.settings import check_values, flatten
+
     if document.data is None:
-        return {}, [] if _holds_nothing(document) else list(document.problems)
+        return {}, [] if document.holds_nothing else list(document.problems)
     values = flatten(document.data)
-    findings = check_values(values, is_committed=name in (ENGINE_SETTINGS, DEFAULT_SETTINGS))
+    findings = check_values(values, is_committed=document.path in (ENGINE_SETTINGS, DEFAULT_SETTINGS))
     return values, document.problems_for(islice(findings, MAX_PROBLEMS))
-
-
-def _holds_nothing(document: Document) -> bool:
-    """Whether there is nothing but comments in it, which settings may do."""
-    lines = (line.strip() for line in document.content.splitlines())
-    return document.problems[0].code == "DT108" and not any(line and not line.startswith(b"#") for line in lines)

@@ -93,6 +93,14 @@ class Tree:
         return read_contents(self._git, [self._entries[path].blob for path in paths])
 
 
+def read_document_at(git: Git, revision: str, path: str) -> Document | None:
+    """The file at the path (from the root) as that commit has it, or with "" Git's index; None when it is not there."""
+    from dagtasks.store.documents import parse_document
+
+    blob = git.find("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}:./{path}")
+    return parse_document(next(read_contents(git, [blob])), path) if blob else None
+
+
 def read_contents(git: Git, blobs: Sequence[str]) -> Iterator[bytes]:
     """What the blobs hold, one after the other; of one that is too large for a file as much as it takes to see that."""
     sizes = git.read_sizes(blobs)

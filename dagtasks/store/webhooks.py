@@ -69,7 +69,7 @@ def parse_definitions(document: Document) -> Definitions:
     from dagtasks.model.webhook import Webhooks
 
     if document.data is None:
-        return Definitions({}, document.problems)
+        return Definitions({}, () if document.holds_nothing else document.problems)
     try:
         model = Webhooks.model_validate(document.data)
     except ValidationError as error:
@@ -84,9 +84,8 @@ def parse_definitions(document: Document) -> Definitions:
     return Definitions(endpoints, document.problems_for(islice(findings, MAX_PROBLEMS)))
 
 
-def find_webhook_problems(project: Project, projects: Iterable[str]) -> list[Problem]:
+def find_webhook_problems(document: Document, projects: Iterable[str]) -> list[Problem]:
     """What is wrong in the file, and which projects it names that are not there."""
-    document = project.read_document(WEBHOOKS)
     endpoints, problems = parse_definitions(document)
     known = {*projects}
     findings = [

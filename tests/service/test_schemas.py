@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from dagtasks.model.template import STEP_KINDS
-from dagtasks.service.checks import make_schema
+from dagtasks.service.checks import make_schema, validate
+from dagtasks.store.project import Project
+from tests.conftest import write_files
 
 TEMPLATE = make_schema("template")
 
@@ -27,7 +31,7 @@ def find_references(schema: Any) -> list[str]:
     return own + [name for item in schema.values() for name in find_references(item)]
 
 
-@pytest.mark.parametrize("kind", ["task", "project", "phase", "template", "settings"])
+@pytest.mark.parametrize("kind", ["task", "project", "phase", "template", "settings", "webhooks"])
 def test_every_reference_leads_somewhere(kind: str) -> None:
     schema = make_schema(kind)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -86,3 +90,11 @@ def test_updates_name_the_fields_that_a_run_can_set() -> None:
     update = part("Updates")["properties"]["on_success"]["anyOf"][0]
     assert update["properties"].keys() == {"status", "priority", "assignee"}
     assert [*update["patternProperties"]] == ["^metadata\\."]
+
+
+def test_the_schema_of_webhooks_lists_all_that_can_be_told(tmp_path: Path) -> None:
+    events = make_schema("webhooks")["$defs"]["Webhook"]["properties"]["events"]["anyOf"][0]["items"]["enum"]
+    assert {"*", "task.completed", "task.*", "*.created", "run.failed"} <= {*events}
+    webhook = {"url": "https://ci.example.com/x", "events": events}
+    write_files(tmp_path, {"config/webhooks.yaml": yaml.safe_dump({"webhooks": {"ci": webhook}})})
+    assert validate(Project(tmp_path)) == []

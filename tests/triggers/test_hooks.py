@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -489,6 +490,26 @@ def test_what_was_wrong_before_stops_nothing(checked: Path) -> None:
     git(checked, "commit", "-q", "--no-verify", "-m", "broken")
     assert commit(checked, {TWO: FILES[TWO].replace("planned", "blocked")}).code == 0
     assert commit(checked, {TWO: FILES[TWO].replace("depends_on:", "depends_on: [web-000009]")}).code == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong", "code"),
+    [
+        ("config/webhooks.yaml", "webhooks: {ci: {url: 'ftp://x.example'}}\n", "DT123"),
+        ("config/webhooks.yaml", "webhooks: {ci: {url: 'https://x.example', project: nope}}\n", "DT122"),
+        ("config/default.yaml", "run: {engine: nope}\n", "DT140"),
+        ("config/dagger.yaml", "run: [\n", "DT102"),
+    ],
+)
+def test_settings_and_webhooks_are_checked_as_they_are_staged(checked: Path, path: str, wrong: str, code: str) -> None:
+    write_files(checked, {path: wrong})
+    git(checked, "add", path)
+    (checked / path).write_text("# mended, but not staged\n")
+    done = call(checked, "commit", "-qm", "config")
+    assert done.code == 1
+    assert re.search(rf"^{path}:\d+:\d+: {code}", done.err)
+    git(checked, "add", path)
+    assert call(checked, "commit", "-qm", "config", "--allow-empty").code == 0
 
 
 def test_the_first_commit_is_checked_too(project: MakeProject, cli: Cli, tmp_path: Path) -> None:

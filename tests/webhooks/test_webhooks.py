@@ -142,6 +142,17 @@ def test_a_weak_or_wrong_secret_is_refused(given: str, root: Path, cli: Cli, cre
     assert cli(root, "webhooks", "secret", "chat", "--given", given=given).code == 2
 
 
+def test_a_file_of_comments_says_nothing_and_keeps_them(root: Path, cli: Cli, create: Create) -> None:
+    path = root / "config/webhooks.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"# who is told\n# ask Ann")
+    assert cli(root, "validate", "config/webhooks.yaml").out.startswith("0 errors, 0 warnings")
+    assert cli(root, "webhooks", "list", "--json").json == []
+    create("chat")
+    assert path.read_text().startswith("# who is told\n# ask Ann\nwebhooks:\n  chat:\n")
+    assert cli(root, "webhooks", "list", "--json").json[0]["name"] == "chat"
+
+
 def test_delete_takes_secret_and_queue_along(root: Path, cli: Cli, create: Create, receiver: Receiver) -> None:
     secret = create("chat")
     create("other")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI
@@ -10,6 +11,7 @@ from fastapi.routing import APIRoute
 
 from dagtasks import __version__
 from dagtasks.api import board, events, reading, running, webhooks, writing
+from dagtasks.api.described import describe
 from dagtasks.api.desk import PREFIX, Server
 from dagtasks.api.gate import Gate, Guesses
 from dagtasks.api.once import Once
@@ -28,7 +30,7 @@ Every request needs a key: `Authorization: Bearer dgt_...`, or `X-API-Key`. Erro
 
 def make_routes(server: Server) -> FastAPI:
     """The application behind the gate."""
-    app = FastAPI(
+    app = _Described(
         title="dagtasks",
         version=__version__,
         description=DESCRIPTION,
@@ -47,6 +49,16 @@ def make_routes(server: Server) -> FastAPI:
         app.include_router(board.make_router(server.board))
         app.add_middleware(board.Noticing, board=server.board)
     return app
+
+
+class _Described(FastAPI):
+    """Says more of itself than the framework knows."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The description, made once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = describe(super().openapi())
+        return self.openapi_schema
 
 
 def _name_of(route: APIRoute) -> str:

@@ -34,6 +34,12 @@ def created(saved: Saved, address: str) -> Response:
     return changed(saved, status=201, Location=f"{PREFIX}/{address}")
 
 
+def added(saved: Saved, address: str) -> Response:
+    """What was added to the thing at that address, which itself is as before: so there is no ETag."""
+    commit = {COMMIT_HEADER: saved.commit} if saved.commit else {}
+    return answer(saved.change.data, status=201, headers={"Location": f"{PREFIX}/{address}", **commit})
+
+
 def changed(saved: Saved, *, status: int = 200, **headers: str) -> Response:
     """The thing as it is now, with its new ETag and the id of the commit."""
     contents = [file.content for file in saved.change.files if file.content is not None]

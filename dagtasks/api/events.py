@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
+from dagtasks.api import described, things
 from dagtasks.api.answers import listing
 from dagtasks.api.desk import PREFIX, AtDesk
 from dagtasks.api.reading import AWish
@@ -35,7 +36,7 @@ class _Follower:
         return [Told(record.type, record.to_json(), record.id) for record in found]
 
 
-@router.get("/events", summary="Show what happened", tags=["events"])
+@router.get("/events", summary="Show what happened", tags=["events"], responses=described.streamed(things.EventPage))
 def list_events(
     request: Request,
     desk: AtDesk,

@@ -94,8 +94,12 @@ def add_handlers(app: FastAPI, routes: Sequence[APIRoute]) -> None:
             return bug_response(error)
         return refusal_response(_from_http(request.url.path, error, routes))
 
-    async def on_invalid(_: Request, error: Exception) -> Response:
-        return _invalid_response(error) if isinstance(error, RequestValidationError) else bug_response(error)
+    async def on_invalid(request: Request, error: Exception) -> Response:
+        if not isinstance(error, RequestValidationError):
+            return bug_response(error)
+        if any(fault["loc"][0] == "path" for fault in error.errors()):
+            return refusal_response(_nothing_at(request.url.path))
+        return _invalid_response(error)
 
     async def on_bug(_: Request, error: Exception) -> Response:
         return bug_response(error)
@@ -109,12 +113,16 @@ def add_handlers(app: FastAPI, routes: Sequence[APIRoute]) -> None:
 
 def _from_http(path: str, error: HTTPException, routes: Sequence[APIRoute]) -> Refusal:
     if error.status_code == 404:
-        return Refusal(404, f"there is nothing at {path}", hint="all there is: /api/v1/openapi.json")
+        return _nothing_at(path)
     if error.status_code == 405:
         # The framework knows the first of several routes at an address only.
         ways = sorted({method for route in routes if route.path_regex.match(path) for method in route.methods or ()})
         return Refusal(405, f"{path} takes {', '.join(ways) or 'GET'}", headers={"Allow": ", ".join(ways) or "GET"})
     return Refusal(error.status_code, str(error.detail), headers=error.headers)
+
+
+def _nothing_at(path: str) -> Refusal:
+    return Refusal(404, f"there is nothing at {path}", hint="all there is: /api/v1/openapi.json")
 
 
 def _invalid_response(error: RequestValidationError) -> Response:

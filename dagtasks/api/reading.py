@@ -10,6 +10,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query
 from starlette.responses import Response
 
+from dagtasks.api import described, things
+from dagtasks.api.addresses import PhaseKey, ProjectKey, TaskId, TemplateName, WorkflowName
 from dagtasks.api.answers import answer, etag, listing, parse_tags
 from dagtasks.api.desk import PREFIX, AtDesk, Desk
 from dagtasks.errors import Conflict
@@ -21,7 +23,7 @@ from dagtasks.service.pages import DEFAULT_LIMIT, MAX_LIMIT, Wish, cut
 router = APIRouter(prefix=PREFIX)
 
 IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", description="ETags that the client has already")]
-Filter = Annotated[str | None, Query()]
+Filter = Annotated[str | None, Query(description="only these, as the option of the command")]
 REVALIDATE = {"Cache-Control": "private, no-cache"}
 TRIES = 5
 """How often something is read again that changes while it is read."""
@@ -80,26 +82,38 @@ def phase_path(name: str) -> str:
 # -- projects and phases --------------------------------------------------------------------------------------------
 
 
-@router.get("/projects", summary="List projects with their progress", tags=["projects"])
+@router.get(
+    "/projects",
+    summary="List projects with their progress",
+    tags=["projects"],
+    responses=described.shown(things.ProjectPage),
+)
 def list_projects(desk: AtDesk, wish: AWish) -> Response:
     """As `dagtasks project list`."""
     return _page(projects.list_all(desk.project), "key", wish)
 
 
-@router.get("/projects/{key}", summary="Show a project", tags=["projects"])
-def show_project(desk: AtDesk, key: str, if_none_match: IfNoneMatch = None) -> Response:
+@router.get("/projects/{key}", summary="Show a project", tags=["projects"], responses=described.tagged(things.Project))
+def show_project(desk: AtDesk, key: ProjectKey, if_none_match: IfNoneMatch = None) -> Response:
     """As `dagtasks project show`."""
     return one(desk, lambda: project_path(key), lambda: projects.show(desk.project, key), if_none_match)
 
 
-@router.get("/projects/{key}/phases", summary="List the phases of a project", tags=["phases"])
-def list_phases(desk: AtDesk, key: str, wish: AWish) -> Response:
+@router.get(
+    "/projects/{key}/phases",
+    summary="List the phases of a project",
+    tags=["phases"],
+    responses=described.shown(things.PhasePage),
+)
+def list_phases(desk: AtDesk, key: ProjectKey, wish: AWish) -> Response:
     """As `dagtasks phase list`: in their order."""
     return _page(phases.list_all(desk.project, key), "id", wish)
 
 
-@router.get("/projects/{key}/phases/{phase}", summary="Show a phase", tags=["phases"])
-def show_phase(desk: AtDesk, key: str, phase: str, if_none_match: IfNoneMatch = None) -> Response:
+@router.get(
+    "/projects/{key}/phases/{phase}", summary="Show a phase", tags=["phases"], responses=described.tagged(things.Phase)
+)
+def show_phase(desk: AtDesk, key: ProjectKey, phase: PhaseKey, if_none_match: IfNoneMatch = None) -> Response:
     """As `dagtasks phase show`."""
     name = f"{key}/{phase}"
     return one(desk, lambda: phase_path(name), lambda: phases.show(desk.project, name), if_none_match)
@@ -108,7 +122,12 @@ def show_phase(desk: AtDesk, key: str, phase: str, if_none_match: IfNoneMatch = 
 # -- tasks and their workflows --------------------------------------------------------------------------------------
 
 
-@router.get("/tasks", summary="List tasks, all or those that a query asks for", tags=["tasks"])
+@router.get(
+    "/tasks",
+    summary="List tasks, all or those that a query asks for",
+    tags=["tasks"],
+    responses=described.shown(things.TaskPage),
+)
 def list_tasks(
     desk: AtDesk,
     wish: AWish,
@@ -127,10 +146,10 @@ def list_tasks(
     return listing(rows.data, following, problems=rows.problems)
 
 
-@router.get("/tasks/{id}", summary="Show a task", tags=["tasks"])
+@router.get("/tasks/{id}", summary="Show a task", tags=["tasks"], responses=described.tagged(things.Task))
 def show_task(
     desk: AtDesk,
-    id: str,  # noqa: A002 - the name in the address
+    id: TaskId,  # noqa: A002 - the name in the address
     dependents: Annotated[bool, Query(description="also the tasks that depend on it")] = False,  # noqa: FBT002
     history: Annotated[bool, Query(description="also what was changed, when and by whom")] = False,  # noqa: FBT002
     if_none_match: IfNoneMatch = None,
@@ -151,14 +170,24 @@ def task_path(desk: Desk, text: str) -> str:
     return find_task(desk.project.load_around(text), text).path
 
 
-@router.get("/tasks/{id}/workflows", summary="List the workflows of a task", tags=["workflows"])
-def list_workflows(desk: AtDesk, id: str, wish: AWish) -> Response:  # noqa: A002
+@router.get(
+    "/tasks/{id}/workflows",
+    summary="List the workflows of a task",
+    tags=["workflows"],
+    responses=described.shown(things.WorkflowPage),
+)
+def list_workflows(desk: AtDesk, id: TaskId, wish: AWish) -> Response:  # noqa: A002
     """As `dagtasks workflow list`."""
     return _page(views.Listing(workflows.list_all(desk.project, id)), "name", wish)
 
 
-@router.get("/tasks/{id}/workflows/{name}", summary="Show a workflow of a task", tags=["workflows"])
-def show_workflow(desk: AtDesk, id: str, name: str, if_none_match: IfNoneMatch = None) -> Response:  # noqa: A002
+@router.get(
+    "/tasks/{id}/workflows/{name}",
+    summary="Show a workflow of a task",
+    tags=["workflows"],
+    responses=described.tagged(things.Workflow),
+)
+def show_workflow(desk: AtDesk, id: TaskId, name: WorkflowName, if_none_match: IfNoneMatch = None) -> Response:  # noqa: A002
     """As `dagtasks workflow show`. The ETag is that of the task's file."""
     return one(desk, lambda: task_path(desk, id), lambda: workflows.show(desk.project, id, name), if_none_match)
 
@@ -166,14 +195,19 @@ def show_workflow(desk: AtDesk, id: str, name: str, if_none_match: IfNoneMatch =
 # -- templates ------------------------------------------------------------------------------------------------------
 
 
-@router.get("/templates", summary="List templates", tags=["templates"])
+@router.get("/templates", summary="List templates", tags=["templates"], responses=described.shown(things.TemplatePage))
 def list_templates(desk: AtDesk, wish: AWish) -> Response:
     """As `dagtasks template list`."""
     return _page(templates.list_all(desk.project), "name", wish)
 
 
-@router.get("/templates/{name}", summary="Show a template: parameters, steps, outputs", tags=["templates"])
-def show_template(desk: AtDesk, name: str, if_none_match: IfNoneMatch = None) -> Response:
+@router.get(
+    "/templates/{name}",
+    summary="Show a template: parameters, steps, outputs",
+    tags=["templates"],
+    responses=described.tagged(things.Template),
+)
+def show_template(desk: AtDesk, name: TemplateName, if_none_match: IfNoneMatch = None) -> Response:
     """As `dagtasks template show`."""
     return one(desk, lambda: template_path(desk, name), lambda: templates.show(desk.project, name), if_none_match)
 
@@ -183,8 +217,13 @@ def template_path(desk: Desk, name: str) -> str:
     return templates.find_template(desk.project.load(), name).path
 
 
-@router.get("/templates/{name}/text", summary="Show the text of a template", tags=["templates"])
-def show_text(desk: AtDesk, name: str, if_none_match: IfNoneMatch = None) -> Response:
+@router.get(
+    "/templates/{name}/text",
+    summary="Show the text of a template",
+    tags=["templates"],
+    responses=described.tagged(things.TemplateWhole),
+)
+def show_text(desk: AtDesk, name: TemplateName, if_none_match: IfNoneMatch = None) -> Response:
     """The file as it is, also of a template with errors."""
     find_path = partial(templates.find_file, desk.project, name)
     return one(desk, find_path, lambda: templates.show_text(desk.project, name), if_none_match)
@@ -193,7 +232,9 @@ def show_text(desk: AtDesk, name: str, if_none_match: IfNoneMatch = None) -> Res
 # -- runs -----------------------------------------------------------------------------------------------------------
 
 
-@router.get("/runs", summary="List runs, the newest first", tags=["runs"])
+@router.get(
+    "/runs", summary="List runs, the newest first", tags=["runs"], responses=described.shown(things.RunPage, 404)
+)
 def list_runs(desk: AtDesk, wish: AWish, task: Filter = None, status: Filter = None) -> Response:
     """As `dagtasks runs list`."""
     found, problems = records.list_runs(desk.project, task=task, status=status)
@@ -204,7 +245,12 @@ def list_runs(desk: AtDesk, wish: AWish, task: Filter = None, status: Filter = N
 # -- all files ------------------------------------------------------------------------------------------------------
 
 
-@router.get("/validate", summary="Show every problem of every file", tags=["files"])
+@router.get(
+    "/validate",
+    summary="Show every problem of every file",
+    tags=["files"],
+    responses=described.shown(things.ProblemPage),
+)
 def validate(desk: AtDesk, wish: AWish) -> Response:
     """As `dagtasks validate`: the answer is 200 also when there are problems."""
     found = [problem.to_json() for problem in checks.validate(desk.project)]
@@ -212,7 +258,12 @@ def validate(desk: AtDesk, wish: AWish) -> Response:
     return listing(page.items, page.following)
 
 
-@router.get("/diff", summary="Show what changed from one commit to another", tags=["files"])
+@router.get(
+    "/diff",
+    summary="Show what changed from one commit to another",
+    tags=["files"],
+    responses=described.shown(things.ChangePage),
+)
 def diff(
     desk: AtDesk, wish: AWish, revisions: Annotated[str, Query(description="as `A..B`, `A...B` or `A`")] = "HEAD"
 ) -> Response:

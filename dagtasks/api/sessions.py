@@ -81,4 +81,4 @@ def ask_to_sign_in(detail: str) -> Response:
         f"<title>Sign in</title><h1>Sign in</h1><p>{html.escape(detail)}</p>"
         "<p>Open the last link that <code>dagtasks serve</code> has printed. Each works once.</p>"
     )
-    return Response(text, 401, media_type="text/html")
+    return Response(text, 401, {"WWW-Authenticate": "Bearer"}, "text/html")

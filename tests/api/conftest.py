@@ -17,6 +17,7 @@ from dagtasks.api.app import make_app
 from dagtasks.api.desk import Server
 from dagtasks.service import keys
 from dagtasks.store.project import Project
+from tests.api import contract
 from tests.conftest import BASIC_TEMPLATE, MakeProject
 
 FILES = {
@@ -38,7 +39,7 @@ def make_key(root: Path, scope: str, user: str = "Bo <bo@example.org>") -> str:
 
 @dataclass
 class Client:
-    """Sends requests to the application, all of them in one event loop."""
+    """Sends requests to the application, all of them in one event loop; each answer has to be as it is declared."""
 
     portal: BlockingPortal
     app: Any
@@ -49,7 +50,9 @@ class Client:
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8321") as client:
                 return await client.request(method, path, **options)
 
-        return self.portal.call(send)
+        answer = self.portal.call(send)
+        contract.check(method, answer.request.url.path, answer)
+        return answer
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.request("GET", path, **options)

@@ -6,10 +6,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from dagtasks.model.event import TOLD_TYPES
 from dagtasks.model.values import Priority, Status
 from dagtasks.service.templates import TYPES
 
 _STATUS: dict[str, Any] = {"enum": [str(status) for status in Status]}
+_EVENTS: dict[str, Any] = {"items": {"type": "string", "examples": list(TOLD_TYPES)}}
 _PRIORITY: dict[str, Any] = {"enum": [str(priority) for priority in Priority]}
 
 
@@ -172,7 +174,9 @@ class NewWebhook(Form):
 
     name: str
     url: str
-    events: list[str] = Field(default=["*"], description="types of events, in which `*` stands for any part")
+    events: list[str] = Field(
+        default=["*"], description="types of events, in which `*` stands for any part", json_schema_extra=_EVENTS
+    )
     project: str | None = Field(default=None, description="only what happens in this project")
     secret: str | None = Field(default=None, description="one that the receiver gave; made without")
 

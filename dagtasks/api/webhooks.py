@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
@@ -19,6 +19,7 @@ from dagtasks.service.webhooks import Wanted
 from dagtasks.store.layout import WEBHOOKS
 
 router = APIRouter(prefix=PREFIX)
+State = Literal["waiting", "delivered", "dead"]
 
 
 @router.get("/webhooks", summary="List webhooks", tags=["webhooks"], responses=described.shown(things.WebhookPage))
@@ -106,10 +107,13 @@ def test_webhook(desk: AtDesk, name: WebhookName) -> Response:
     responses=described.shown(things.DeliveryPage, 404),
 )
 def list_deliveries(
-    desk: AtDesk, wish: AWish, webhook: Annotated[str | None, Query(description="of this one only")] = None
+    desk: AtDesk,
+    wish: AWish,
+    webhook: Annotated[str | None, Query(description="of this one only")] = None,
+    state: Annotated[State | None, Query(description="in this state only")] = None,
 ) -> Response:
     """As `dagtasks webhooks deliveries`, the newest first."""
-    page = cut(deliveries.list_deliveries(desk.project, webhook), _key, wish)
+    page = cut(deliveries.list_deliveries(desk.project, webhook, state), _key, wish)
     return listing(page.items, page.following)
 
 

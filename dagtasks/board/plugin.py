@@ -37,7 +37,7 @@ from dagtasks.board.compiled import CompiledTemplates
 from dagtasks.board.data import Compared
 from dagtasks.board.overview import Overview
 from dagtasks.board.pages.feed import feed_page
-from dagtasks.board.pages.home import home_page, missing_page
+from dagtasks.board.pages.home import home_page, missing_page, settings_page
 from dagtasks.board.pages.press import BoardPage, Facts, Press, make_templates
 from dagtasks.board.reuse import Reuse, digest, digest_of_code
 from dagtasks.board.scripts import ON_BOARD, SCRIPT, STYLE, asset_uri, read_asset
@@ -219,8 +219,9 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
 
     def _list_pages(self, config: MkDocsConfig) -> dict[str, Make]:
         """What puts each page of the board into its place."""
+        shown = self._pages if self._reloads else [*self._pages, settings_page()]
         pages: dict[str, Make] = {
-            page.uri: partial(self._write, page, self._find_shell(page), config) for page in self._pages
+            page.uri: partial(self._write, page, self._find_shell(page), config) for page in shown
         }
         homes = {uri: partial(self._write_home, uri, chrome, config) for uri, chrome in self._homes.items()}
         board = partial(self._write_board, pages[uris.BOARD], config)

@@ -18,6 +18,8 @@ DIFFERENCE = "diff.html"
 ALL_TASKS = "list/all/1.html"
 FEED = "feed.xml"
 MISSING = "404.html"
+SETTINGS = "dagtasks/settings.html"
+"""Only a site that is served has it, in a folder where nobody's own pages are."""
 
 PARTS = {
     HOME: "Home",

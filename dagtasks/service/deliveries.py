@@ -88,10 +88,18 @@ def _is_due(progress: Progress, now: float) -> bool:
 # -- what people ask ------------------------------------------------------------------------------------------------
 
 
-def list_deliveries(project: Project, name: str | None = None) -> list[dict[str, Any]]:
-    """What waits, is dead, or was delivered, of one webhook or all, the newest first. Raises `NotFound`."""
+def list_deliveries(project: Project, name: str | None = None, state: str | None = None) -> list[dict[str, Any]]:
+    """What waits, is dead, or was delivered, of one webhook or all, the newest first; of one state, where one is given.
+
+    Raises `NotFound`.
+    """
     names = [find_name(project, name)] if name else [*get_definitions(project)]
-    found = [{"webhook": one, **delivery.to_json()} for one in names for delivery in _deliveries(project, one)]
+    found = [
+        {"webhook": one, **delivery.to_json()}
+        for one in names
+        for delivery in _deliveries(project, one)
+        if state in (None, delivery.state)
+    ]
     return sorted(found, key=lambda row: (row["event"]["time"], row["id"]), reverse=True)
 
 

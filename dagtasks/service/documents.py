@@ -82,10 +82,10 @@ def _check(found: Place, document: Document, known: Iterable[str] = ()) -> None:
     """Refuse a content that has errors which the file did not have before."""
     new = [problem for problem in _errors(found, document) if str(problem) not in known]
     if new:
-        raise InvalidInput(new[0].message, hint=new[0].hint, field=_field_of(new[0]))
+        raise InvalidInput(new[0].message, hint=new[0].hint, field=field_of(new[0]))
 
 
-def _field_of(problem: Problem) -> str:
+def field_of(problem: Problem) -> str:
     """The field that the problem is about: its first word, where that stands in backticks."""
     before, _, rest = problem.message.partition("`")
     return "" if before else rest.partition("`")[0]

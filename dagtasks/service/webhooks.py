@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dagtasks.errors import Conflict, InvalidInput, InvalidProject, NotFound, has_errors
+from dagtasks.errors import Conflict, InvalidInput, InvalidProject, NotFound, Problem, has_errors
 from dagtasks.model.endpoint import Endpoint
-from dagtasks.model.names import choose_from
+from dagtasks.model.names import KEY_PATTERN, choose_from
 from dagtasks.service.deliveries import find_refusal, get_endpoint
 from dagtasks.service.fields import Changes, Edit, Fields, describe, read_changes
 from dagtasks.service.saving import Change, FileChange, Saved, WriteSettings, save
@@ -59,12 +60,15 @@ def create(project: Project, name: str, wanted: Wanted, settings: WriteSettings)
     Raises `Conflict` when that name is taken, `InvalidInput`, `InvalidProject`, outside of Git `ProjectNotFound`.
     """
     project.get_git()
+    if not re.fullmatch(KEY_PATTERN, name):
+        raise InvalidInput(f"{name!r} is no name for a webhook", hint=f"form: {KEY_PATTERN}", field="name")
     if wanted.secret is not None:
         _check_secret(wanted.secret)
 
     def make() -> Change:
         if name in get_definitions(project):
-            raise Conflict(f"there is a webhook {name!r} already", hint=f"change it: dagtasks webhooks set {name}")
+            hint = f"change it: dagtasks webhooks set {name}"
+            raise Conflict(f"there is a webhook {name!r} already", hint=hint, field="name")
         given = {"url": wanted.url, "events": sorted(set(wanted.events)) or ["*"], "project": wanted.project}
         values = {key: value for key, value in given.items() if value is not None}
         return _make_change(project, name, [Edit("set", ("webhooks", name), values)], "created")
@@ -172,14 +176,23 @@ def _check(project: Project, content: bytes) -> Mapping[str, Endpoint]:
 
     found = parse_definitions(parse_document(content, WEBHOOKS))
     if has_errors(found.problems):
-        raise InvalidInput(found.problems[0].message, hint=found.problems[0].hint)
+        problem = found.problems[0]
+        raise InvalidInput(problem.message, hint=problem.hint, field=_field_of(problem))
     projects = project.load().projects
     for endpoint in found.endpoints.values():
         if endpoint.project and endpoint.project not in projects:
             hint = choose_from(endpoint.project, projects)
-            raise InvalidInput(f"there is no project {endpoint.project!r}", hint=hint)
+            raise InvalidInput(f"there is no project {endpoint.project!r}", hint=hint, field="project")
         _refuse_url(endpoint.url)
     return found.endpoints
+
+
+def _field_of(problem: Problem) -> str:
+    """The field of the webhook that the problem is about; what is none of them stands at its name."""
+    from dagtasks.service.documents import field_of
+
+    field = field_of(problem).partition(" ")[0]
+    return field if field in FIELDS else "name"
 
 
 def _refuse_url(url: str) -> None:
@@ -188,7 +201,7 @@ def _refuse_url(url: str) -> None:
     try:
         parse_url(url)
     except OutboundError as error:
-        raise InvalidInput(error.message) from error
+        raise InvalidInput(error.message, field="url") from error
 
 
 # -- secrets --------------------------------------------------------------------------------------------------------
@@ -227,5 +240,6 @@ def _check_secret(text: str) -> str:
     from dagtasks.webhooks.signing import LEAST, MOST, is_secret
 
     if not is_secret(text):
-        raise InvalidInput(f"that is no secret: `whsec_` and {LEAST} to {MOST} bytes as base64", hint="leave it out")
+        told = f"that is no secret: `whsec_` and {LEAST} to {MOST} bytes as base64"
+        raise InvalidInput(told, hint="leave it out", field="secret")
     return text

@@ -173,6 +173,8 @@ def test_it_is_the_board_that_is_published(browser: Browser) -> None:
     differing = [uri for uri in pages if SCRIPT.sub("", browser.ask("GET", f"/{uri}").text) != read(built / uri)]
     assert differing == []
     assert boards.build(Project(browser.api.root)).pages == sum(uri.endswith(".html") for uri in pages)
+    assert "<h1>Settings</h1>" in browser.page("/dagtasks/settings.html")
+    assert not [uri for uri in pages if "settings" in uri]
 
 
 def read(path: Path) -> str:

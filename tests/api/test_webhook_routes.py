@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from dagtasks.service.postman import look_and_deliver
+from dagtasks.store.project import Project
 from dagtasks.webhooks.signing import is_secret
 from tests.api.conftest import Api
 from tests.webhooks.receiver import Receiver, receiving
@@ -46,16 +48,19 @@ def test_a_webhook_is_made_changed_and_removed(api: Api, receiver: Receiver) -> 
     [
         {"url": "ftp://x.example/"},
         {"url": "https://me:pw@x.example/"},
+        {"url": "https://x.example:99999999/"},
         {"events": ["task.nothing"]},
         {"project": "nope"},
         {"secret": "whsec_short"},
         {"enabled": "yes"},
         {"name": "../x"},
+        {"name": ""},
     ],
 )
 def test_what_makes_no_sense_is_refused_and_nothing_is_written(api: Api, form: dict[str, object]) -> None:
     answer = api.ask("POST", "/webhooks", json={"name": "chat", "url": "https://x.example/", **form})
     assert answer.status_code == 400, answer.text
+    assert answer.json()["field"] == next(iter(form))
     assert not (api.root / "config/webhooks.yaml").exists()
 
 
@@ -76,6 +81,15 @@ def test_what_happened_is_listed_and_sent_again(api: Api, receiver: Receiver) ->
     assert api.ask("POST", "/webhooks/chat/test").json()["result"].startswith("500")
     assert api.get("/deliveries?webhook=nope").status_code == 404
     assert api.get("/deliveries?webhook=chat").json() == {"data": [], "next": None}
+    assert api.get("/deliveries?state=lost").status_code == 400
+    api.ask("POST", "/tasks", json={"project": "web", "name": "New"})
+    look_and_deliver(Project(api.root), lambda _sent: None)
+    seen = {state: api.get(f"/deliveries?state={state}").json()["data"] for state in ("waiting", "delivered", "dead")}
+    assert {state: {row["state"] for row in rows} for state, rows in seen.items()} == {
+        "waiting": {"waiting"},
+        "delivered": set(),
+        "dead": set(),
+    }
     assert api.ask("POST", "/webhooks/chat/replay", json={"events": ["evt_0"]}).status_code == 404
     assert api.ask("POST", "/webhooks/chat/replay").json()["data"] == []
 

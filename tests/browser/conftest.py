@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.browser.serving import Cookies, Served, opened, served_alone, sign_in
 from tests.browser.sites import Site, built_site, demo_repository, large_repository, make_repository
 from tests.browser.watching import SILENT, Watcher
 from tests.conftest import isolate
@@ -95,3 +96,24 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The site of a repository in which nothing was made yet."""
     with built(tmp_path_factory, lambda root: make_repository(root, [{"tasks/README.md": "Tasks\n"}])) as site:
         yield site
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """`dagtasks serve` of one repository for all tests."""
+    with served_alone(tmp_path_factory) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def signed_in(browser: Browser, served: Served) -> Cookies:
+    """What a browser has that was signed in with there."""
+    return sign_in(browser, served)
+
+
+@pytest.fixture
+def page(watcher: Watcher, signed_in: Cookies) -> Iterator[Page]:
+    """A page that is signed in, on which nothing may go wrong."""
+    yield opened(watcher, signed_in)
+    watcher.close()
+    assert watcher.wrong == []

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
@@ -25,6 +25,30 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 PATIENCE = 30.0
+ASK = """\
+metadata: {name: ask, description: Says something and asks}
+parameters:
+  word: {type: string, default: hello, description: What is said}
+  times: {type: integer, required: true, minimum: 1, maximum: 5}
+  how: {type: string, enum: [loud, low]}
+  hosts: {type: array, items: {type: string}}
+  more: {type: object}
+  fast: {type: boolean, default: false}
+steps:
+  - {name: say, script: {source: 'echo "$WORD $TIMES"', env: {WORD: "${params.word}", TIMES: "${params.times}"}}}
+  - name: sure
+    depends_on: [say]
+    approval: {message: Are you sure?, approvers: [ann@example.org], parameters: {where: {type: string, required: true}}}
+  - {name: done, depends_on: [sure], script: {source: 'echo done'}}
+"""
+LONG = """\
+metadata: {name: long}
+steps: [{name: wait, script: {source: 'echo waiting; exec sleep 60'}}]
+"""
+FAIL = """\
+metadata: {name: fail}
+steps: [{name: fall, script: {source: 'echo falling; exit 3'}}]
+"""
 FILES = {
     "tasks/web/project.yaml": "name: Web\n",
     "tasks/web/phases/build.yaml": "name: Build\n\norder: 1\n",
@@ -32,15 +56,31 @@ FILES = {
     "tasks/api/project.yaml": "name: Interfaces\n",
     "tasks/api/phases/first.yaml": "name: First\n",
     "templates/basic_task.yaml": BASIC_TEMPLATE,
+    "tasks/web/web-000001.yaml": "# kept\nname: Draw the page\n\npriority: high\n\nphase: build\n\nlabels:\n  - ui\n",
+    "tasks/web/web-000002.yaml": "name: Build the page\n\ndepends_on:\n  - web-000001\n",
+    "tasks/web/web-000003.yaml": "name: Two hands\n\nmetadata:\n  team: core\n  size: 3\n  version: '1'\n",
+    "tasks/web/web-000004.yaml": "name: Quick one\n",
+    "tasks/web/web-000005.yaml": "name: Say wrong things\n",
+    "tasks/web/web-000006.yaml": "name: Kept text\n",
+    "tasks/web/web-000007.yaml": "name: Too early\n\ndepends_on:\n  - web-000003\n",
+    "tasks/web/web-p00001.yaml": "name: One\n\nphase: build\n",
+    "tasks/web/web-p00002.yaml": "name: Two\n\ndepends_on:\n  - web-p00001\n",
+    "templates/ask.yaml": ASK,
+    "templates/long.yaml": LONG,
+    "templates/fail.yaml": FAIL,
+    "tasks/web/web-r00001.yaml": "name: Bind\n",
+    "tasks/web/web-r00002.yaml": "name: Run\n\nworkflows:\n  ask:\n    template: ask\n    parameters:\n      times: 2\n"
+    "  long:\n    template: long\n  fail:\n    template: fail\n",
 }
+"""Each task is the business of one test alone: all of them look at the same server."""
 
 
 def live_repository(root: Path, files: Mapping[str, str]) -> Path:
-    """A repository with a board, two projects with phases, a template, and these files, all of it committed."""
+    """A repository with a board and these files, all of it committed."""
     root.mkdir(exist_ok=True)
     git(root, "init", "--quiet")
     write_board_files(root, "Web site")
-    write_files(root, {**FILES, **files})
+    write_files(root, files)
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--message", "begin")
     return root
@@ -51,6 +91,7 @@ class Served:
     """A server of the repository: the address that it is reached at, and everything that it has said."""
 
     root: Path
+    environ: Mapping[str, str]
     process: subprocess.Popen[str]
     said: list[str] = field(default_factory=list)
 
@@ -82,7 +123,7 @@ class Served:
     def run(self, *words: str) -> Any:
         """What a command answers."""
         command = [sys.executable, "-m", "dagtasks", *words, "--json"]
-        done = subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=True, env=self.environ)
         return json.loads(done.stdout)["data"]
 
     def end(self) -> None:
@@ -93,14 +134,14 @@ class Served:
 
 @contextmanager
 def serving(root: Path, port: int = 0) -> Iterator[Served]:
-    """The repository, served."""
-    environ = {**os.environ, "DAGTASKS_ENGINE": "local"}
+    """The repository, served; commands see what the server sees, whatever tests do to the environment later."""
+    environ = {**os.environ, "DAGTASKS_ENGINE": "local", "DAGTASKS_ALLOW_HOSTS": "127.0.0.1"}
     make_key = [sys.executable, "-m", "dagtasks", "keys", "create", "--scope", "read", "--name", "reader"]
     if not port:
         subprocess.run(make_key, cwd=root, check=True, capture_output=True)
     command = [sys.executable, "-m", "dagtasks", "serve", "--port", str(port)]
     process = subprocess.Popen(command, cwd=root, env=environ, stderr=subprocess.PIPE, text=True)
-    served = Served(root, process)
+    served = Served(root, environ, process)
     reading = Thread(target=_listen, args=(served,), daemon=True)
     reading.start()
     try:
@@ -122,14 +163,15 @@ Cookies = list[dict[str, str]]
 
 
 @contextmanager
-def served_alone(factory: pytest.TempPathFactory, files: Mapping[str, str]) -> Iterator[Served]:
-    """A repository with these files, served; nothing of the user's reaches it."""
+def served_alone(factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A repository with all of `FILES`, served; nothing of the user's reaches it."""
     import pytest
 
-    with pytest.MonkeyPatch.context() as patch:
-        isolate(patch, factory.mktemp("home"))
-        with serving(live_repository(factory.mktemp("live"), files)) as served:
-            yield served
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            isolate(patch, factory.mktemp("home"))
+            served = stack.enter_context(serving(live_repository(factory.mktemp("live"), FILES)))
+        yield served
 
 
 def sign_in(browser: Browser, served: Served) -> Cookies:

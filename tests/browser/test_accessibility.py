@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa"]
 RUN = """async rules => [await axe.run(document, {runOnly: rules}), await axe.run('.dt', {runOnly: ['best-practice']})]
   .flatMap(found => found.violations)"""
+COLOURS = "async () => (await axe.run(document, {runOnly: {type: 'rule', values: ['color-contrast']}})).violations"
+"""What may be another in the dark."""
 
 
 def violations(page: Page) -> list[str]:
@@ -24,9 +26,25 @@ def violations(page: Page) -> list[str]:
     What is only good practice is looked for in the board's own part: the theme has an unnamed dialog around its search.
     """
     base: Any = pytest.importorskip("axe_playwright_python.base", reason="axe-playwright-python is not installed")
-    page.evaluate(base.AXE_SCRIPT)
-    nodes = ((rule["id"], node) for rule in page.evaluate(RUN, WCAG) for node in rule["nodes"])
+    if page.evaluate("typeof axe === 'undefined'"):
+        page.evaluate(base.AXE_SCRIPT)
+    return _list(page.evaluate(RUN, WCAG))
+
+
+def _list(found: list[dict[str, Any]]) -> list[str]:
+    nodes = ((rule["id"], node) for rule in found for node in rule["nodes"])
     return [f"{rule}: {node['html'][:150]} {node['failureSummary'][:200]}" for rule, node in nodes]
+
+
+def violations_by_day_and_night(page: Page) -> list[str]:
+    """What axe finds on the page, in whatever state that is, and then in its colours in the dark."""
+    found = violations(page)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_selector("body[data-md-color-scheme=slate]")
+    found += _list(page.evaluate(COLOURS))
+    page.emulate_media(color_scheme="light")
+    page.wait_for_selector("body[data-md-color-scheme=default]")
+    return found
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

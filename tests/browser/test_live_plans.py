@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.serving import Cookies, Served, fill, go, opened, says, served_alone, sign_in, wrong
-from tests.browser.test_accessibility import violations
+from tests.browser.serving import Cookies, Served, fill, go, opened, says, wrong
+from tests.browser.test_accessibility import violations_by_day_and_night
 from tests.browser.watching import Watcher
 from tests.conftest import git
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.slow
-
-TASKS = {
-    "tasks/web/web-000001.yaml": "name: One\n\nphase: build\n",
-    "tasks/web/web-000002.yaml": "name: Two\n\ndepends_on:\n  - web-000001\n",
-}
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served_alone(tmp_path_factory, TASKS) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def signed_in(browser: Browser, served: Served) -> Cookies:
-    return sign_in(browser, served)
-
-
-@pytest.fixture
-def page(watcher: Watcher, signed_in: Cookies) -> Iterator[Page]:
-    """A page on which nothing may go wrong."""
-    yield opened(watcher, signed_in)
-    watcher.close()
-    assert watcher.wrong == []
 
 
 def test_a_project_gets_a_phase_and_the_phase_a_task(page: Page, served: Served):
@@ -98,15 +73,15 @@ def test_a_phase_is_changed(page: Page, served: Served):
 def test_what_a_delete_means_is_said_first_and_how_it_is_undone_after(
     watcher: Watcher, signed_in: Cookies, served: Served
 ):
-    page = go(opened(watcher, signed_in), served, "t/web-000001.html")
+    page = go(opened(watcher, signed_in), served, "t/web-p00001.html")
     page.click("button:text-is('Delete')")
-    page.wait_for_selector("dialog >> text=tasks/web/web-000001.yaml")
+    page.wait_for_selector("dialog >> text=tasks/web/web-p00001.yaml")
     assert page.evaluate("document.activeElement.textContent") == "Close"
     page.click("dialog button:text-is('Delete')")
-    page.wait_for_selector("dialog [role=alert] >> text=web-000002 depends on web-000001")
+    page.wait_for_selector("dialog [role=alert] >> text=web-p00002 depends on web-p00001")
     page.check("dialog input[type=checkbox]")
     page.click("dialog button:text-is('Delete')")
-    says(page, "Deleted web-000001.")
+    says(page, "Deleted web-p00001.")
     assert page.url.endswith("/p/web.html")
     assert "git" in page.inner_text(".dt-live-said")
     assert served.task("Two")["depends_on"] == []
@@ -124,12 +99,11 @@ def test_a_phase_and_a_project_without_tasks_are_deleted(page: Page, served: Ser
     assert not (served.root / "tasks/api").exists()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_its_dialogs_are_open_to_everybody(watcher: Watcher, signed_in: Cookies, served: Served, scheme: str):
-    page = opened(watcher, signed_in, color_scheme=scheme, bypass_csp=True, viewport={"width": 390, "height": 800})
+def test_its_dialogs_are_open_to_everybody(watcher: Watcher, signed_in: Cookies, served: Served):
+    page = opened(watcher, signed_in, bypass_csp=True, viewport={"width": 390, "height": 800})
     for name in ("New phase", "Edit", "Delete"):
         go(page, served, "p/web.html")
         page.click(f"button:text-is('{name}')")
         page.wait_for_selector("dialog[open]")
-        assert violations(page) == []
+        assert violations_by_day_and_night(page) == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -2,63 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.serving import Cookies, Served, fill, go, opened, says, served_alone, sign_in, wrong
-from tests.browser.test_accessibility import violations
+from tests.browser.serving import Cookies, Served, fill, go, opened, says, wrong
+from tests.browser.test_accessibility import violations_by_day_and_night
 from tests.browser.watching import Watcher
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.slow
-
-ASK = """\
-metadata: {name: ask, description: Says something and asks}
-parameters:
-  word: {type: string, default: hello, description: What is said}
-  times: {type: integer, required: true, minimum: 1, maximum: 5}
-  how: {type: string, enum: [loud, low]}
-  hosts: {type: array, items: {type: string}}
-  more: {type: object}
-  fast: {type: boolean, default: false}
-steps:
-  - {name: say, script: {source: 'echo "$WORD $TIMES"', env: {WORD: "${params.word}", TIMES: "${params.times}"}}}
-  - name: sure
-    depends_on: [say]
-    approval: {message: Are you sure?, approvers: [ann@example.org], parameters: {where: {type: string, required: true}}}
-  - {name: done, depends_on: [sure], script: {source: 'echo done'}}
-"""
-LONG = """\
-metadata: {name: long}
-steps: [{name: wait, script: {source: 'echo waiting; exec sleep 60'}}]
-"""
-FAIL = """\
-metadata: {name: fail}
-steps: [{name: fall, script: {source: 'echo falling; exit 3'}}]
-"""
-TASKS = {
-    "templates/ask.yaml": ASK,
-    "templates/long.yaml": LONG,
-    "templates/fail.yaml": FAIL,
-    "tasks/web/web-000001.yaml": "name: Bind\n",
-    "tasks/web/web-000002.yaml": "name: Run\n\nworkflows:\n  ask:\n    template: ask\n    parameters:\n      times: 2\n"
-    "  long:\n    template: long\n  fail:\n    template: fail\n",
-}
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served_alone(tmp_path_factory, TASKS) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def signed_in(browser: Browser, served: Served) -> Cookies:
-    return sign_in(browser, served)
 
 
 @pytest.fixture
@@ -68,7 +23,7 @@ def page(watcher: Watcher, signed_in: Cookies) -> Page:
 
 def run(page: Page, served: Served, name: str) -> None:
     """Run a workflow of the task with the form that comes, as it is."""
-    go(page, served, "t/web-000002.html")
+    go(page, served, "t/web-r00002.html")
     page.click(f"[data-live-run={name}]")
     page.wait_for_selector("dialog form")
     page.click("dialog button:text-is('Run')")
@@ -76,7 +31,7 @@ def run(page: Page, served: Served, name: str) -> None:
 
 def bind(page: Page, served: Served) -> None:
     """Bind a template to the task without a workflow."""
-    go(page, served, "t/web-000001.html")
+    go(page, served, "t/web-r00001.html")
     page.click("text=Add workflow")
     page.click(".dt-live-choices button:text-is('ask')")
     page.wait_for_selector("dialog form")
@@ -91,7 +46,7 @@ def newest(served: Served) -> dict[str, object]:
 
 
 def test_a_template_is_chosen_and_its_parameters_make_the_form(page: Page, served: Served):
-    go(page, served, "t/web-000001.html")
+    go(page, served, "t/web-r00001.html")
     page.click("text=Add workflow")
     page.click(".dt-live-choices button:text-is('ask')")
     page.wait_for_selector("dialog form")
@@ -132,7 +87,7 @@ def test_a_workflow_is_changed_and_removed(page: Page, served: Served):
 
 
 def test_a_run_is_followed_and_what_it_asks_is_answered(page: Page, served: Served):
-    go(page, served, "t/web-000002.html")
+    go(page, served, "t/web-r00002.html")
     page.click("[data-live-run=ask]")
     page.wait_for_selector("dialog form")
     assert "as bound: 2" in page.inner_text("[data-field='parameters.times']")
@@ -182,17 +137,16 @@ def test_the_page_of_a_run_that_goes_on_follows_it(page: Page, served: Served):
     assert "Cancelled" in page.inner_text(".dt-lead")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_its_forms_are_open_to_everybody(watcher: Watcher, signed_in: Cookies, served: Served, scheme: str):
-    page = opened(watcher, signed_in, color_scheme=scheme, bypass_csp=True, viewport={"width": 390, "height": 800})
-    go(page, served, "t/web-000002.html")
+def test_its_forms_are_open_to_everybody(watcher: Watcher, signed_in: Cookies, served: Served):
+    page = opened(watcher, signed_in, bypass_csp=True, viewport={"width": 390, "height": 800})
+    go(page, served, "t/web-r00002.html")
     page.click("text=Add workflow")
     page.wait_for_selector("dialog li")
-    assert violations(page) == []
+    assert violations_by_day_and_night(page) == []
     page.click(".dt-live-choices button:text-is('ask')")
     page.wait_for_selector("dialog form")
-    assert violations(page) == []
+    assert violations_by_day_and_night(page) == []
     assert page.evaluate("(box => box.scrollWidth <= box.clientWidth)(document.querySelector('dialog[open]'))")
     run(page, served, "fail")
     page.wait_for_selector("dialog .dt-run-failed")
-    assert violations(page) == []
+    assert violations_by_day_and_night(page) == []

@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.serving import Cookies, Served, fill, go, opened, says, served_alone, sign_in, wrong
-from tests.browser.test_accessibility import violations
+from tests.browser.serving import FILES, Cookies, Served, fill, go, opened, says, wrong
+from tests.browser.test_accessibility import violations_by_day_and_night
 from tests.browser.watching import Watcher
 from tests.conftest import git, write_files
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
-TASKS = {
-    "tasks/web/web-000001.yaml": "# kept\nname: Draw the page\n\npriority: high\n\nphase: build\n\nlabels:\n  - ui\n",
-    "tasks/web/web-000002.yaml": "name: Build the page\n\ndepends_on:\n  - web-000001\n",
-    "tasks/web/web-000003.yaml": "name: Two hands\n\nmetadata:\n  team: core\n  size: 3\n  version: '1'\n",
-    "tasks/web/web-000004.yaml": "name: Quick one\n",
-    "tasks/web/web-000005.yaml": "name: Say wrong things\n",
-    "tasks/web/web-000006.yaml": "name: Kept text\n",
-    "tasks/web/web-000007.yaml": "name: Too early\n\ndepends_on:\n  - web-000003\n",
-}
 pytestmark = pytest.mark.slow
 
 PHONE = {"viewport": {"width": 390, "height": 800}}
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served_alone(tmp_path_factory, TASKS) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def signed_in(browser: Browser, served: Served) -> Cookies:
-    return sign_in(browser, served)
-
-
-@pytest.fixture
-def page(watcher: Watcher, signed_in: Cookies) -> Iterator[Page]:
-    """A page on which nothing may go wrong."""
-    yield opened(watcher, signed_in)
-    watcher.close()
-    assert watcher.wrong == []
 
 
 def edit(page: Page, served: Served, task: str) -> None:
@@ -107,7 +78,7 @@ def test_what_is_changed_is_saved_and_nothing_else_is_touched(page: Page, served
     assert page.inner_text("h1") == "Draw the whole page"
     assert page.evaluate("document.activeElement.dataset.live") == "edit"
     text = (served.root / "tasks/web/web-000001.yaml").read_text()
-    assert text == TASKS["tasks/web/web-000001.yaml"].replace("Draw the", "Draw the whole")
+    assert text == FILES["tasks/web/web-000001.yaml"].replace("Draw the", "Draw the whole")
 
 
 def test_a_form_that_is_saved_as_it_is_changes_nothing(page: Page, served: Served):
@@ -248,20 +219,19 @@ def test_when_the_server_is_gone_or_the_session_has_ended_it_says_so_and_the_tex
     assert served.task("Survives")["id"] == "web-000006"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_forms_are_open_to_everybody_also_on_a_phone(watcher: Watcher, signed_in: Cookies, served: Served, scheme: str):
-    page = opened(watcher, signed_in, color_scheme=scheme, bypass_csp=True, **PHONE)
+def test_forms_are_open_to_everybody_also_on_a_phone(watcher: Watcher, signed_in: Cookies, served: Served):
+    page = opened(watcher, signed_in, bypass_csp=True, **PHONE)
     go(page, served, "board.html")
-    assert violations(page) == []
+    assert violations_by_day_and_night(page) == []
     page.click("[data-live-task=web-000001]")
     page.wait_for_selector(".dt-live-quick")
-    assert violations(page) == []
+    assert violations_by_day_and_night(page) == []
     page.click("text=Edit all fields")
     page.wait_for_selector("dialog form")
     page.click("text=Add a row")
     fill(page, "depends_on", "page")
     page.wait_for_selector("[role=option]")
-    assert violations(page) == []
+    assert violations_by_day_and_night(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate("(box => box.scrollWidth <= box.clientWidth)(document.querySelector('dialog[open]'))")
     assert watcher.wrong == []

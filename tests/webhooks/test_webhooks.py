@@ -76,7 +76,7 @@ REFUSED: list[tuple[list[str], int, str]] = [
     (["create", "c", "https://example.org", "--event", "task.complete"], 2, "did you mean 'task.completed'"),
     (["create", "c", "https://example.org", "--event", "*.*.*"], 2, "there is no event"),
     (["create", "c", "https://example.org", "--project", "nope"], 2, "there is: ops, web"),
-    (["create", "C", "https://example.org"], 2, "does not have the form"),
+    (["create", "C", "https://example.org"], 2, "'C' is no name for a webhook"),
     (["create", "chat", "https://example.org"], 6, "webhooks set chat"),
     (["set", "nope", "url=https://example.org"], 5, "there is: chat"),
     (["set", "chat", "url="], 2, "`url` is required"),

@@ -41,7 +41,7 @@ function makeWrong() {
 
 function makeText(given) {
   const control = make("input", { type: "text", autocomplete: "off", list: given.suggestions && newId() });
-  const field = frame(given, control);
+  const field = frame(given, control, given.isSecret && { raw: () => "" }); // drafts are written down
   if (given.suggestions) {
     const list = make("datalist", { id: control.getAttribute("list") }, ...given.suggestions.map((each) => make("option", { value: each })));
     field.node.append(list);
@@ -274,6 +274,46 @@ function makeRows(given) {
       return found.length ? Object.fromEntries(found) : null;
     },
     show: (map) => put(Object.entries(map || {}).map(([key, value]) => [key, showValue(value), value, showValue(value)])),
+  };
+}
+
+/* -- types of events: all, all of a kind, single ones, and patterns that are typed -- */
+
+export function makeEvents(name, types) {
+  const wrong = makeWrong(), boxes = new Map(), given = { name, label: "Events" };
+  const others = make("input", { type: "text", autocomplete: "off", id: newId(), placeholder: "*.created" });
+  const box = (pattern, text) => {
+    boxes.set(pattern, make("input", { type: "checkbox", value: pattern }));
+    return make("label", {}, boxes.get(pattern), ` ${text}`);
+  };
+  const kinds = [...new Set(types.map((type) => type.split(".")[0]))];
+  const rowOf = (kind) => make("div", { role: "group", "aria-label": words(kind) }, box(`${kind}.*`, `${words(kind)}: all`),
+    ...types.filter((type) => type.startsWith(`${kind}.`)).map((type) => box(type, type.slice(kind.length + 1).replaceAll("_", " "))));
+  const node = make("fieldset", { class: "dt-live-field dt-live-events", "data-field": name, "aria-describedby": wrong.id },
+    make("legend", {}, given.label), box("*", "Every event"), ...kinds.map(rowOf), make("label", { for: others.id }, "Other patterns"), others, wrong);
+  const chosen = () => [...boxes].filter(([, each]) => each.checked).map(([pattern]) => pattern);
+  const typed = () => others.value.split(/[\s,]+/).filter(Boolean);
+  node.addEventListener("change", mark);
+
+  /* What is meant by another choice already cannot be chosen. */
+  function mark() {
+    boxes.forEach((each, pattern) => {
+      each.disabled = pattern !== "*" && (boxes.get("*").checked || (!pattern.endsWith(".*") && boxes.get(`${pattern.split(".")[0]}.*`).checked));
+      if (each.disabled) each.checked = false;
+    });
+    others.disabled = boxes.get("*").checked;
+  }
+  function put(raw) {
+    boxes.forEach((each, pattern) => { each.checked = raw.chosen.includes(pattern); });
+    others.value = raw.typed;
+    mark();
+  }
+  return {
+    name, given, node, wrong, put, control: boxes.get("*"),
+    raw: () => ({ chosen: chosen(), typed: others.value }),
+    value: () => (boxes.get("*").checked ? ["*"] : [...new Set([...chosen(), ...typed()])].sort()),
+    show: (values) => put({ chosen: (values || []).filter((each) => boxes.has(each)), typed: (values || []).filter((each) => !boxes.has(each)).join(", ") }),
+    fault: () => (boxes.get("*").checked || chosen().length || typed().length ? "" : "Choose at least one."),
   };
 }
 

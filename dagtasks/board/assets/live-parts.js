@@ -22,6 +22,15 @@ export function button(text, act, attributes = {}) {
   return made;
 }
 
+/* A button that copies; nothing where the browser does not let pages do that. */
+export function copyButton(text) {
+  if (!navigator.clipboard) return "";
+  const made = button("Copy", async () => {
+    made.textContent = await navigator.clipboard.writeText(text()).then(() => "Copied", () => "The browser does not allow it");
+  }, { class: "dt-button dt-live-do", "aria-live": "polite" });
+  return made;
+}
+
 /* A dialog with a title, that is taken away when it is closed; the focus goes back to where it was. */
 export function openDialog(title, ...children) {
   const head = make("h2", { id: newId() }, title), back = document.activeElement;

@@ -4,12 +4,22 @@ import { ROOT, ask, path } from "./live-api.js";
 import { all, find, make, sayWhatWasDone } from "./live-parts.js";
 import { deletePlan, deleteTask, editPlan, newPhase, newProject } from "./live-plans.js";
 import { actionsOf, addWorkflow, does, editWorkflow, followRun, isFinal, removeWorkflow, runWorkflow } from "./live-runs.js";
+import { showSettings } from "./live-webhooks.js";
 import { editTask, newTask, openChanges, tell } from "./live-tasks.js";
 
 /* What page this is: its address below the root, without the ending. */
 function whereIsThis() {
   const below = decodeURIComponent(location.pathname.slice(ROOT.pathname.length)).replace(/\.html$/, "");
   return below.split("/");
+}
+
+/* The way to the page that only a served board has. */
+function addSettings(isHere) {
+  const parts = find(".dt-nav");
+  if (isHere) all("[aria-current]", parts).forEach((each) => each.removeAttribute("aria-current"));
+  const link = make("a", { href: new URL("dagtasks/settings.html", ROOT).href, "aria-current": isHere && "true" }, "Settings");
+  parts.append(link);
+  if (isHere) parts.scrollLeft = parts.scrollWidth;
 }
 
 function addActions(place, ...buttons) {
@@ -66,7 +76,7 @@ async function onRun([, id]) {
   else followRun(place, id, () => location.reload());
 }
 
-const PAGES = { index: onHome, board: onBoard, t: onTask, p: onProject, r: onRun };
+const PAGES = { index: onHome, board: onBoard, t: onTask, p: onProject, r: onRun, dagtasks: showSettings };
 
 function begin() {
   if (!find("link[href$='live.css']")) return load("live.css");
@@ -74,6 +84,7 @@ function begin() {
   if (!page || "isLive" in page.dataset) return;
   page.dataset.isLive = "";
   const where = whereIsThis();
+  addSettings(where[0] === "dagtasks");
   Promise.resolve(where).then(PAGES[where[0] || "index"]).catch(tell);
   sayWhatWasDone();
 }

@@ -13,7 +13,7 @@ from dagtasks.board.pages.press import BoardPage, Facts
 from dagtasks.board.pages.projects import Part, phase_parts, project_part
 from dagtasks.board.pages.runs import run_rows
 from dagtasks.board.scripts import ON_BOARD, asset_uri
-from dagtasks.board.uris import BOARD, HOME, MISSING, PROBLEMS, list_uri
+from dagtasks.board.uris import BOARD, HOME, MISSING, PROBLEMS, SETTINGS, list_uri
 from dagtasks.errors import Problem, Severity
 from dagtasks.model.summary import TaskSummary
 from dagtasks.model.values import Status
@@ -136,6 +136,11 @@ def board_pages(view: Overview) -> Iterator[BoardPage]:
 def missing_page() -> BoardPage:
     """What stands where there is no page: a server shows it at any address."""
     return BoardPage(MISSING, "There is no such page", "missing.html", dict)
+
+
+def settings_page() -> BoardPage:
+    """What a site has that can be changed where it is served: its script fills it."""
+    return BoardPage(SETTINGS, "Settings", "settings.html", dict)
 
 
 def _board_facts(view: Overview) -> Facts:

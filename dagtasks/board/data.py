@@ -49,14 +49,16 @@ class BoardData:
     by template name; one that cannot be read is absent. `as_of` is the commit's time (ISO 8601, UTC): the only "now"
     that a page knows, so that the same commit gives the same bytes. `changes` holds the past of each task by its id,
     the newest first, also of tasks that are gone; `is_shallow`: the clone lacks the older ones. `address` is where the
-    site is published, if that is known. `run_problems` are those of records of runs that cannot be read. `is_past`:
-    somebody asked for this very commit. `order` is the place of commits that may be of one second.
+    site is published, if that is known. `problems` are those of files; `run_problems` those of records of runs
+    that cannot be read. `is_past`: somebody asked for this very commit. `order` is the place of commits that may be of
+    one second.
     """
 
     index: Index
     read_description: Callable[[str], str]
     templates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     runs: Sequence[RunRecord] = ()
+    problems: Sequence[Problem] = ()
     run_problems: Sequence[Problem] = ()
     comments: Mapping[str, Sequence[Comment]] = field(default_factory=dict)
     changes: Mapping[str, Sequence[Change]] = field(default_factory=dict)

@@ -205,14 +205,14 @@ class Overview:
     def problems(self) -> Mapping[str, list[Problem]]:
         """What is wrong in each file, by its path; records of runs that cannot be read come last."""
         groups: dict[str, list[Problem]] = defaultdict(list)
-        for problem in (*self.data.index.problems, *self.data.run_problems):
+        for problem in (*self.data.problems, *self.data.run_problems):
             groups[problem.path].append(problem)
         return groups
 
     @cached_property
     def errors(self) -> list[Problem]:
         """The problems that make `validate` fail."""
-        return [problem for problem in self.data.index.problems if problem.severity is Severity.ERROR]
+        return [problem for problem in self.data.problems if problem.severity is Severity.ERROR]
 
     @cached_property
     def broken_tasks(self) -> Mapping[str, BrokenFile]:

@@ -12,6 +12,7 @@ from dagtasks.store.comments import read_threads
 from dagtasks.store.history import History
 from dagtasks.store.layout import comments_folder
 from dagtasks.store.origin import read_origin
+from dagtasks.store.problems import find_problems
 from dagtasks.store.project import Project
 
 ORDERED = 2000
@@ -19,7 +20,7 @@ ORDERED = 2000
 
 
 def load_board(project: Project, *, is_past: bool = False) -> BoardData:
-    """What the files of the repository, its run records and its HEAD say. Broken files are problems of the index.
+    """What the files of the repository, its run records and its HEAD say. Broken files are among the problems.
 
     With `is_past` only the runs are in it that had ended when HEAD was committed.
     """
@@ -31,6 +32,7 @@ def load_board(project: Project, *, is_past: bool = False) -> BoardData:
     runs = store.newest() if store else []
     return BoardData(
         index=index,
+        problems=find_problems(project, index),
         read_description=lambda task_id: project.load_description(index.tasks[task_id]),
         templates={row.name: project.read_template(row.path) for row in index.templates.values()},
         runs=[run for run in runs if _had_ended(run, as_of)] if is_past else runs,

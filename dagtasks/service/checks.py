@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dagtasks.errors import Finding, InvalidInput, NotFound, Problem, Severity
+from dagtasks.errors import InvalidInput, NotFound, Problem, Severity
 from dagtasks.planning.index import Index
-from dagtasks.store.comments import check_comments
 from dagtasks.store.layout import DEFAULT_SETTINGS, ENGINE_SETTINGS, TASKS, TEMPLATES, WEBHOOKS
+from dagtasks.store.problems import find_problems
 from dagtasks.store.project import Project
 
 CONFIGS = (DEFAULT_SETTINGS, ENGINE_SETTINGS, WEBHOOKS)
@@ -25,54 +25,18 @@ def validate(project: Project, paths: Sequence[str] = (), *, since: str | None =
     With a commit `since`: only of files that changed after it, and between files; and what the merges since lost.
     """
     index = project.load()
-    broken = {file.id for file in index.broken}
-    of_comments = check_comments(project.root, lambda name: name in index.tasks or name in broken)
-    problems = [*index.problems, *of_comments, *project.settings_problems(), *_find_in_webhooks(project, index)]
-    problems = sorted([*problems, *_find_lacking(project, index)])
+    problems = sorted([*find_problems(project, index), *project.settings_problems()])
     if since is not None:
         problems = sorted(_find_since(project, index, problems, since))
-    problems = without_remarks(project, problems)
     if not paths:
         return problems
     wanted = [relative_path(project, path) for path in paths]
     return [problem for problem in problems if is_among(problem.path, wanted)]
 
 
-def _find_in_webhooks(project: Project, index: Index) -> list[Problem]:
-    if not os.path.lexists(project.root / WEBHOOKS):
-        return []
-    from dagtasks.store.webhooks import find_webhook_problems
-
-    return find_webhook_problems(project.read_document(WEBHOOKS), index.projects)
-
-
 def is_among(path: str, wanted: Iterable[str]) -> bool:
     """Whether the file is one of the wanted files, or lies in one of the wanted folders."""
     return any(path == one or path.startswith(f"{one}/") for one in wanted)
-
-
-def _find_lacking(project: Project, index: Index) -> Iterator[Problem]:
-    """What templates need of tasks that those do not have."""
-    if not any(template.reads for template in index.templates.values()):
-        return
-    from dagtasks.planning.needs import find_lacking
-
-    found: dict[str, list[Finding]] = {}
-    for path, finding in find_lacking(index):
-        found.setdefault(path, []).append(finding)
-    for path, findings in found.items():
-        yield from project.read_document(path).problems_for(findings)
-
-
-def without_remarks(project: Project, problems: list[Problem]) -> list[Problem]:
-    """The problems without the remarks on templates that the repository switches off."""
-    names = project.lint_off()
-    if not names:
-        return problems
-    from dagtasks.planning.lint import codes_of
-
-    off = codes_of(names)
-    return [problem for problem in problems if problem.code not in off or problem.severity is Severity.ERROR]
 
 
 def _find_since(project: Project, index: Index, problems: Sequence[Problem], since: str) -> Iterator[Problem]:

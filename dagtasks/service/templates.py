@@ -28,6 +28,7 @@ from dagtasks.service.documents import refuse_existing, undo_hint
 from dagtasks.service.saving import NO_FILE, Change, FileChange, Saved, WriteSettings, save
 from dagtasks.service.views import Listing
 from dagtasks.store.layout import TEMPLATES, Kind, Place
+from dagtasks.store.problems import without_remarks
 from dagtasks.store.project import Project
 
 Given = Sequence[str] | Mapping[str, Any]
@@ -89,7 +90,7 @@ def validate(project: Project, paths: Sequence[str] = ()) -> list[Problem]:
     rows = [row for row in index.templates.values() if checks.is_among(row.path, wanted)]
     advice = [problem for row in rows for problem in _advise(project, row, index.templates)]
     problems = [problem for problem in checks.validate(project) if checks.is_among(problem.path, wanted)]
-    return sorted([*problems, *checks.without_remarks(project, advice)])
+    return sorted([*problems, *without_remarks(project, advice)])
 
 
 def _advise(project: Project, row: TemplateSummary, known: Mapping[str, TemplateSummary]) -> list[Problem]:

@@ -333,8 +333,10 @@ def sample_data(**changes: Any) -> BoardData:
         Problem("tasks/web/web-5v0y4a.yaml", 3, 1, "DT102", "the list that begins in line 2 has no end", "add `]`"),
         Problem("tasks/web/web-6w1z5b.yaml", 2, 9, "DT122", "'soon' is not a status; allowed: planned, blocked"),
     ]
+    index = build_index(rows, problems)
     data = BoardData(
-        index=build_index(rows, problems),
+        index=index,
+        problems=index.problems,
         read_description=lambda name: tasks[name].description,
         templates=templates,
         runs=sample_runs(),

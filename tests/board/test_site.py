@@ -221,7 +221,7 @@ def test_warnings_are_shown_on_the_task_and_not_as_broken():
     data = sample_data()
     path = data.index.tasks["web-4t9x30"].path
     problem = Problem(path, 4, 1, "DT125", "unknown key 'prio'", "did you mean 'priority'?", Severity.WARNING)
-    pages = render(replace(data, index=data.index._replace(problems=(problem,))))
+    pages = render(replace(data, problems=[problem]))
     assert "unknown key 'prio'" in Page(pages["t/web-4t9x30.html"]).words
     assert "unknown key" not in pages["board.html"]
 
@@ -280,11 +280,11 @@ def test_the_steps_of_a_template_are_drawn_when_they_are_sound():
     assert body.count('class="dt-edge"') == 1
     assert "test (container)" in body
     path = sample_data().index.templates["basic_task"].path
-    wrong = sample_data().index._replace(problems=(Problem(path, 1, 1, "DT301", "circle"),))
+    wrong = [Problem(path, 1, 1, "DT301", "circle")]
     steps[0]["depends_on"] = ["test"]
     for found in (
         replace(sample_data(), templates={"basic_task": {"steps": 1}}),
-        replace(sample_data(), index=wrong, templates={"basic_task": data}),
+        replace(sample_data(), problems=wrong, templates={"basic_task": data}),
     ):
         assert "dt-graph" not in render(found)["templates/basic_task.html"]
 
@@ -422,8 +422,8 @@ def hostile_data(text: str) -> BoardData:
         phases={"web/build": phase},
         templates={"basic_task": template},
         broken=(BrokenFile(f"tasks/web/{line}.yaml", "task", line, "web"),),
-        problems=(Problem(f"tasks/web/{line}.yaml", 1, 1, "DT102", text, text), Problem(row.path, 1, 1, "DT1", text)),
     )
+    problems = [Problem(f"tasks/web/{line}.yaml", 1, 1, "DT102", text, text), Problem(row.path, 1, 1, "DT1", text)]
     data = {"parameters": {line: {"type": line, "default": text, "description": text, "enum": [text]}}}
     step = {"name": line, "description": text, "if": text, "depends_on": [line], "container": {"command": text}}
     raw = {**data, "steps": [step], "finally": [step], "outputs": {line: {"value": text}}, "timeout": text}
@@ -438,6 +438,7 @@ def hostile_data(text: str) -> BoardData:
     return replace(
         known,
         index=index,
+        problems=problems,
         read_description=lambda _: text,
         templates={"basic_task": raw},
         runs=[hostile_run(text, line)],

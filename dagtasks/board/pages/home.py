@@ -117,7 +117,7 @@ def _home_facts(view: Overview) -> Facts:
         "more_ready": max(0, len(view.ready) - READY),
         "runs": run_rows(view, view.runs[:RUNS]),
         "broken": view.broken_cards(),
-        "problems": sum(problem.severity is not Severity.NOTE for problem in view.data.index.problems),
+        "problems": sum(problem.severity is not Severity.NOTE for problem in view.data.problems),
     }
 
 

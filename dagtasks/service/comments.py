@@ -21,7 +21,7 @@ def add(
     """Write a comment on the task; without an author it is by Git's user. Raises `NotFound`, `InvalidInput`."""
     name = name_or_me(project, author)
     if not words.strip():
-        raise InvalidInput("a comment needs a text", hint="say it behind the id, or - to read it from stdin")
+        raise InvalidInput("a comment needs a text", field="text")
     content = make_comment(name, now, words)
 
     def make() -> Change:

@@ -116,6 +116,31 @@ def test_status_and_priority_are_changed_from_the_card_with_the_keyboard_alone(p
     assert served.task("Quick one")["status"] == "in_progress"
 
 
+def test_a_comment_stands_below_the_task_at_once(page: Page, served: Served):
+    go(page, served, "t/web-000008.html")
+    page.click("button:text-is('Comment')")
+    page.wait_for_selector("dialog form")
+    page.keyboard.type("Some *words* <b>and</b> web-000001")
+    page.click("dialog button:text-is('Comment')")
+    says(page, "Your comment is there.")
+    assert page.inner_text("section[aria-labelledby=dt-comments] .dt-prose") == "Some words <b>and</b> web-000001"
+    assert page.inner_text("section[aria-labelledby=dt-comments] h3").startswith("Ann")
+    assert page.evaluate("document.activeElement.dataset.live") == "comment"
+    assert [each["text"].strip() for each in served.run("task", "show", "web-000008")["comments"]] == [
+        "Some *words* <b>and</b> web-000001"
+    ]
+
+
+def test_a_comment_that_says_nothing_is_refused_beside_its_field(watcher: Watcher, signed_in: Cookies, served: Served):
+    page = go(opened(watcher, signed_in), served, "t/web-000008.html")
+    page.click("button:text-is('Comment')")
+    page.wait_for_selector("dialog form")
+    page.keyboard.type("  ")
+    page.click("dialog button:text-is('Comment')")
+    page.wait_for_selector("[data-field=text] .dt-live-wrong p")
+    assert {what[:3] for what in watcher.wrong} == {"400", "say"}
+
+
 def test_what_an_open_dependency_forbids_is_said_and_can_be_done_all_the_same(
     watcher: Watcher, signed_in: Cookies, served: Served
 ):

@@ -10,6 +10,7 @@ export class Trouble extends Error {
     this.status = status;
     this.hint = problem.hint || "";
     this.faults = problem.errors || (problem.field ? [{ field: problem.field, message: this.message }] : []);
+    this.problems = problem.problems || []; // in files: each with its line
     this.mayIgnore = status === 409 && this.hint.includes("--ignore-dependencies");
   }
 }

@@ -16,7 +16,7 @@ function kindOf({ type, enum: choices }) {
   return { integer: "integer", boolean: "flag", array: "items", object: "rows" }[type] || "text";
 }
 
-const KINDS = { text: makeText, area: makeArea, date: makeDate, integer: makeInteger, choice: makeChoice, flag: makeFlag, items: makeItems, rows: makeRows, lines: makeLines, number: makeNumber, json: makeJson };
+const KINDS = { text: makeText, area: makeArea, date: makeDate, integer: makeInteger, choice: makeChoice, flag: makeFlag, items: makeItems, rows: makeRows, lines: makeLines, code: makeCode, number: makeNumber, json: makeJson };
 
 /* A label, one control, a word of help, and room for what is wrong. */
 function frame(given, control, methods) {
@@ -71,6 +71,19 @@ function makeNumber(given) {
   return frame(given, control, {
     value: () => (control.value === "" ? null : Number(control.value)),
     fault: () => (control.validity.badInput ? "This is no number." : ""),
+  });
+}
+
+/* Text that is written in lines, to which what is wrong may lead. */
+function makeCode(given) {
+  const control = make("textarea", { rows: 20, spellcheck: "false", wrap: "off", class: "dt-live-code" });
+  return frame(given, control, {
+    goTo: (line, column) => {
+      const lines = control.value.split("\n"), start = lines.slice(0, line - 1).reduce((sum, each) => sum + each.length + 1, 0);
+      control.focus();
+      control.setSelectionRange(start + Math.max(0, column - 1), start + (lines[line - 1] ?? "").length);
+      control.scrollTop = (line - 4) * (control.scrollHeight / lines.length);
+    },
   });
 }
 

@@ -110,8 +110,9 @@ export function openForm({ key, title, fields, base = {}, tag, verb = "Save", le
     const others = faults.filter((fault) => !named(fault)).map((fault) => make("p", {}, make("b", {}, fault.message), fault.hint ? ` ${fault.hint}` : ""));
     trouble.replaceChildren(...others, ...more);
     faults.filter(named).forEach((fault) => {
-      wrongOf(named(fault)).append(make("p", {}, fault.message.replaceAll("`", ""), fault.hint ? make("span", { class: "dt-quiet" }, ` ${fault.hint}`) : ""));
-      named(fault).control.setAttribute("aria-invalid", "true");
+      const field = named(fault), place = fault.line && field.goTo ? [button(`Line ${fault.line}`, () => field.goTo(fault.line, fault.column)), " "] : [];
+      wrongOf(field).append(make("p", {}, ...place, fault.message.replaceAll("`", ""), fault.hint ? make("span", { class: "dt-quiet" }, ` ${fault.hint}`) : ""));
+      field.control.setAttribute("aria-invalid", "true");
     });
     const first = fields.find((field) => faults.some((fault) => named(fault) === field));
     (trouble.childNodes.length ? trouble : first.control).focus();
@@ -119,7 +120,7 @@ export function openForm({ key, title, fields, base = {}, tag, verb = "Save", le
 
   function tellTrouble(error) {
     const faults = error.faults.length ? error.faults : [{ message: error.message }];
-    const told = faults.map((fault, n) => (n === 0 && !error.mayIgnore ? { ...fault, hint: error.hint } : fault));
+    const told = faults.map((fault, n) => (n === 0 && !error.mayIgnore ? { ...fault, hint: fault.hint || error.hint } : fault));
     tell(told, error.mayIgnore ? [button("Do it all the same", () => save({ ignore: true }))] : []);
   }
 

@@ -60,7 +60,7 @@ export async function editPlan(project, phase) {
 const BACK = "This is a commit of its own, so it can be brought back from the history.";
 
 /* What a delete answered: how it is undone. */
-const told = (what, { data }) => [`Deleted ${what}.`, ...data.notes].join(" ");
+export const told = (what, { data }) => [`Deleted ${what}.`, ...data.notes].join(" ");
 
 export async function deletePlan(project, phase) {
   const address = addressOf(project, phase), { data, tag } = await ask("GET", address);

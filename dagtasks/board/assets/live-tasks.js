@@ -92,6 +92,16 @@ function change(id, patch, tag, how) {
   return ask("PATCH", `${path("tasks", id)}${how?.ignore ? "?ignore_dependencies=true" : ""}`, { body: patch, tag });
 }
 
+/* Something to say of a task; it stands below it at once. */
+export async function comment(id) {
+  const { properties } = await readSchema("NewComment");
+  openForm({
+    key: `comment on ${id}`, title: `Comment on ${id}`, verb: "Comment", fields: [makeField("text", properties.text, { kind: "area", label: "Comment", isRequired: true })],
+    send: (values, { once }) => ask("POST", path("tasks", id, "comments"), { body: { text: values.text ?? "" }, once }),
+    done: () => showAnew("Your comment is there.", { address: "#dt-comments", label: "Show it", focus: "[data-live=comment]" }),
+  });
+}
+
 // -- status and priority, without a form ------------------------------------------------------------------------------------
 
 /* What a task can become, each by one press. It is read when it is opened, and again when somebody was faster. */

@@ -5,7 +5,8 @@ import { all, find, make, sayWhatWasDone } from "./live-parts.js";
 import { deletePlan, deleteTask, editPlan, newPhase, newProject } from "./live-plans.js";
 import { actionsOf, addWorkflow, does, editWorkflow, followRun, isFinal, removeWorkflow, runWorkflow } from "./live-runs.js";
 import { showSettings } from "./live-webhooks.js";
-import { editTask, newTask, openChanges, tell } from "./live-tasks.js";
+import { deleteTemplate, editText, newTemplate } from "./live-templates.js";
+import { comment, editTask, newTask, openChanges, tell } from "./live-tasks.js";
 
 /* What page this is: its address below the root, without the ending. */
 function whereIsThis() {
@@ -47,7 +48,7 @@ function onTask([, id]) {
   find(".dt h1").after(bar);
   addActions(bar, does("Edit", () => editTask(id), { "data-live": "edit" }),
     does("Status and priority", () => openChanges(id), { "data-live-task": id }),
-    does("Add workflow", () => addWorkflow(id)), does("Delete", () => deleteTask(id)));
+    does("Add workflow", () => addWorkflow(id)), does("Comment", () => comment(id), { "data-live": "comment" }), does("Delete", () => deleteTask(id)));
   all("section[aria-labelledby=dt-workflows] > .dt-panel").forEach((panel) => {
     const name = find("h3", panel).firstChild.textContent.trim();
     addActions(panel, does("Run", () => runWorkflow(id, name), { "data-live-run": name, "aria-label": `Run ${name}` }),
@@ -67,6 +68,19 @@ function onHome() {
   addActions(find("#dt-projects").parentElement, does("New project", () => newProject()));
 }
 
+function onTemplates([, name]) {
+  if (name) {
+    const bar = make("div", { class: "dt-live-bar" });
+    find(".dt h1").after(bar);
+    return addActions(bar, does("Edit text", () => editText(name), { "data-live": "edit" }), does("Delete", () => deleteTemplate(name)));
+  }
+  addActions(find(".dt-head"), does("New template", () => newTemplate()));
+  all(".dt-card--broken").forEach((card) => {
+    const [, broken] = /^templates\/([^/]+)\.yaml$/.exec(find("h3", card).textContent) || [];
+    if (broken) addActions(card, does("Edit text", () => editText(broken), { "aria-label": `Edit the text of ${broken}`, "data-live": "edit" }));
+  });
+}
+
 /* While a run goes on its page follows it, and is loaded anew when it has ended. */
 async function onRun([, id]) {
   const place = make("section", { "aria-label": "Now" });
@@ -76,7 +90,7 @@ async function onRun([, id]) {
   else followRun(place, id, () => location.reload());
 }
 
-const PAGES = { index: onHome, board: onBoard, t: onTask, p: onProject, r: onRun, dagtasks: showSettings };
+const PAGES = { index: onHome, board: onBoard, t: onTask, p: onProject, r: onRun, templates: onTemplates, dagtasks: showSettings };
 
 function begin() {
   if (!find("link[href$='live.css']")) return load("live.css");

@@ -6,7 +6,6 @@ small, timely and JSON.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections import deque
@@ -39,8 +38,8 @@ GUESS_SECONDS = 60.0
 """After so many wrong keys from one address in that time, further ones get 429. Right ones are always let in."""
 ADDRESSES = 1024
 """Addresses whose wrong keys are remembered."""
-SEND_SECONDS = 30.0
-"""How long a client may take for a piece of an answer."""
+REQUESTS = 200
+"""Requests that are answered at a time, long streams too."""
 _SECRET = re.compile(rb"dgt_[0-9A-Za-z]{36}")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@/\s]+)(:\d{1,5})?")
 
@@ -125,6 +124,7 @@ class Gate:
         self._sessions = signed_in
         # Its own: whoever waits for a slow request keeps nobody from being let in.
         self._threads = anyio.CapacityLimiter(4)
+        self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request in, or answer why not."""
@@ -134,7 +134,10 @@ class Gate:
             return await send({"type": "websocket.close", "code": 1008})
         started: list[int] = []
         guarded = _guard(send, started)
+        self._running += 1
         try:
+            if self._running > REQUESTS:
+                raise Refusal(503, f"{REQUESTS} requests are being answered already", headers={"Retry-After": "1"})
             await self._admit(scope, receive, guarded)
         except ClientGone:
             return None
@@ -144,6 +147,8 @@ class Gate:
             if started:
                 raise  # cut off: nobody may take the half of it for the whole
             await self._respond(error, scope)(scope, receive, guarded)
+        finally:
+            self._running -= 1
         return None
 
     def _respond(self, error: Exception, scope: Scope) -> Response:
@@ -264,9 +269,7 @@ def _guard(send: Send, started: list[int]) -> Send:
             given = {name.lower() for name, _ in message.get("headers", ())}
             extra = [(name, value) for name, value in _HEADERS if name not in given]
             message = {**message, "headers": [*message.get("headers", ()), *extra]}
-        # Who does not take the answer does not hold us up.
-        async with asyncio.timeout(SEND_SECONDS):
-            await send(message)
+        await send(message)
 
     return guarded
 

@@ -9,14 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.responses import Response
 
 from dagtasks.api.app import make_app, make_routes
 from dagtasks.api.bodies import read_body
 from dagtasks.api.desk import Server
-from dagtasks.api.gate import GUESSES, Guesses, needed_scope
+from dagtasks.api.gate import GUESSES, REQUESTS, Gate, Guesses, needed_scope
 from dagtasks.api.problems import Refusal
 from dagtasks.service import keys
 from dagtasks.service.keys import Scope
@@ -211,6 +213,31 @@ def test_a_body_of_unknown_length_is_counted_while_it_arrives(api: Api) -> None:
 def test_a_body_that_says_itself_that_it_is_too_large_is_not_waited_for(api: Api) -> None:
     headers = {"Content-Type": "application/json", "Content-Length": "99999999"}
     assert_problem(api.ask("POST", "/projects", content=b"{}", headers=headers), 413)
+
+
+def test_more_requests_than_can_be_answered_at_a_time_are_told_to_come_again() -> None:
+    async def run() -> tuple[int, dict[str, str], set[int]]:
+        all_there, go, came = asyncio.Event(), asyncio.Event(), []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            came.append(scope)
+            if len(came) == REQUESTS:
+                all_there.set()
+            await go.wait()
+            await Response("done")(scope, receive, send)
+
+        person = keys.parse_person("Bo <bo@example.org>")
+        transport = httpx.ASGITransport(Gate(app, lambda _: keys.Grant("1", person, frozenset())))
+        headers = {"Authorization": "Bearer x"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
+            waiting = [asyncio.create_task(client.get("/")) for _ in range(REQUESTS)]
+            await all_there.wait()
+            refused = await client.get("/")
+            go.set()
+            return refused.status_code, dict(refused.headers), {(await one).status_code for one in waiting}
+
+    status, headers, others = asyncio.run(run())
+    assert (status, headers["retry-after"], others) == (503, "1", {200})
 
 
 def test_a_slow_body_has_a_deadline() -> None:

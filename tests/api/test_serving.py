@@ -6,63 +6,23 @@ import json
 import re
 import signal
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from dagtasks.api import serving
 from tests.api.conftest import FILES, make_key
+from tests.api.served import SECONDS, Served, wait_until
 from tests.conftest import MakeProject, Result, git
 
-SECONDS = 60.0
 SLEEPER = """\
 metadata: {name: sleeper}
 steps: [{name: say, script: {source: 'echo begun; while [ ! -e "$GO" ]; do sleep 0.1; done; echo ended', env: {GO: "%s"}}}]
 """
 TASK = "name: Four\n\nworkflows:\n  go:\n    template: sleeper\n"
-
-
-def wait_until(is_done: Callable[[], Any]) -> Any:
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
-        if found := is_done():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it did not happen")
-
-
-class Served:
-    """A server that runs, and a client with a key that may do everything."""
-
-    def __init__(self, root: Path, *options: str) -> None:
-        self.root = root
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "dagtasks", "-C", str(root), "serve", "--port", "0", *options],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stderr
-        line = next(line for line in self.process.stderr if "serving at" in line)
-        found = re.search(r"http://\S+:(\d+)", line)
-        assert found
-        self.port = int(found[1])
-        key = {"Authorization": f"Bearer {make_key(root, 'admin')}"}
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}/api/v1", headers=key, timeout=SECONDS)
-
-    def end(self, how: signal.Signals) -> int:
-        self.process.send_signal(how)
-        code = self.process.wait(SECONDS)
-        self.client.close()
-        if self.process.stderr:
-            self.process.stderr.close()
-        return code
 
 
 @pytest.fixture

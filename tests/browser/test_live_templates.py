@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.serving import Cookies, Served, go, opened, says, wrong
+from tests.browser.serving import FAIL, Cookies, Served, go, opened, says, wrong
 from tests.browser.test_accessibility import violations_by_day_and_night
 from tests.browser.watching import Watcher
 from tests.conftest import git, write_files
@@ -95,6 +95,9 @@ def test_one_that_is_used_is_not_deleted_and_a_broken_one_is_mended(
     page.click("button:text-is('Delete')")
     page.click("dialog button:text-is('Delete')")
     page.wait_for_selector("dialog [role=alert] >> text=web-t00001/used")
+    write_files(served.root, {"templates/wrong.yaml": "metadata: {name: wrong\n" + FAIL.partition("\n")[2]})
+    git(served.root, "add", "templates/wrong.yaml")
+    git(served.root, "commit", "--quiet", "--message", "others", "templates/wrong.yaml")
     go(page, served, "templates.html")
     page.click("[aria-label='Edit the text of wrong']")
     page.wait_for_selector("dialog form")

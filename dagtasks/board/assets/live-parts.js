@@ -88,12 +88,14 @@ export function sayWhatWasDone() {
   if (focus) focusWhenThere(focus);
 }
 
+/* Also where the page is still being drawn, and what had the focus is put aside for that: until the reader does anything. */
 function focusWhenThere(selector) {
-  const look = () => { const found = find(selector); found?.focus(); return Boolean(found); };
-  if (look()) return;
-  const observer = new MutationObserver(() => { if (look()) observer.disconnect(); });
+  const look = () => { if (document.activeElement === document.body) find(selector)?.focus(); };
+  const observer = new MutationObserver(look), end = () => observer.disconnect();
   observer.observe(find(".dt"), { childList: true, subtree: true });
-  setTimeout(() => observer.disconnect(), 3000);
+  ["keydown", "pointerdown"].forEach((name) => window.addEventListener(name, end, { once: true, capture: true }));
+  setTimeout(end, 3000);
+  look();
 }
 
 /* Values that are the same say the same: maps in any order. */

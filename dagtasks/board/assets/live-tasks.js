@@ -150,7 +150,7 @@ export async function openChanges(id, focus = focusOf(id)) {
 const choicesOf = (schema) => schema.enum || schema.anyOf.find((each) => each.enum)?.enum || [];
 
 /* Where a task has the focus on the page that comes next. */
-const focusOf = (id) => `[data-live-task="${CSS.escape(id)}"]`;
+export const focusOf = (id) => `[data-live-task="${CSS.escape(id)}"]`;
 
 /* A failure before anything was shown. */
 export function tell(error) {

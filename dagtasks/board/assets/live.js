@@ -2,6 +2,7 @@
 
 import { ROOT, ask, path } from "./live-api.js";
 import { all, find, make, sayWhatWasDone } from "./live-parts.js";
+import { letCardsMove } from "./live-moves.js";
 import { deletePlan, deleteTask, editPlan, newPhase, newProject } from "./live-plans.js";
 import { actionsOf, addWorkflow, does, editWorkflow, followRun, isFinal, removeWorkflow, runWorkflow } from "./live-runs.js";
 import { showSettings } from "./live-webhooks.js";
@@ -35,6 +36,7 @@ function onBoard() {
   const board = find("#dt-board"), mark = () => all(".dt-card:not(.dt-card--broken):not(:has([data-live-task]))", board).forEach(addToCard);
   new MutationObserver(mark).observe(board, { childList: true, subtree: true });
   mark();
+  letCardsMove(board);
 }
 
 function addToCard(card) {

@@ -56,7 +56,7 @@ def _dump(place: int, last: str) -> str:
 def _load(cursor: str) -> tuple[int, str]:
     try:
         place, last = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         place, last = None, None
     if not isinstance(place, int) or isinstance(place, bool) or place < 1 or not isinstance(last, str):
         raise InvalidInput(f"{cursor[:40]!r} is no cursor", hint="take `next` of the page before, or leave it out")

@@ -224,7 +224,7 @@ class Project:
     def get_commit(self, revision: str) -> str:
         """The id of the commit that the text means. Raises `InvalidInput`, outside of Git `ProjectNotFound`."""
         git = self.get_git()
-        commit = git.find_commit(revision)
+        commit = git.find_commit(revision) if "\0" not in revision else None  # it cannot be given to a program
         if commit is None:
             names = git.read("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags").splitlines()
             raise InvalidInput(f"there is no commit {revision!r}", hint=choose_from(revision, names))

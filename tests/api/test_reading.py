@@ -135,10 +135,12 @@ WRONG = [
     ("/tasks?cursor=x", 400, "cursor"),
     ("/tasks?cursor=WzEsIDJd", 400, "cursor"),
     ("/tasks?cursor=W10", 400, "cursor"),
+    (f"/tasks?cursor={'W1tb' * 9000}", 400, "cursor"),
     ("/runs?status=nope", 400, "nope"),
     ("/runs?task=web-zzzzzz", 404, "web-zzzzzz"),
     ("/diff?revisions=nope", 400, "nope"),
     ("/diff?revisions=--output=x", 400, "--output"),
+    ("/diff?revisions=HEAD%00", 400, "HEAD"),
 ]
 
 

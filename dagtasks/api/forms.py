@@ -7,9 +7,41 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from dagtasks.model.event import TOLD_TYPES
-from dagtasks.model.values import Priority, Status
+from dagtasks.model.names import KEY_PATTERN, PROJECT_PATTERN
+from dagtasks.model.project import Phase, Project
+from dagtasks.model.task import Task
+from dagtasks.model.values import TEXT_LIMIT, Priority, Status
+from dagtasks.model.webhook import Webhook
 from dagtasks.service.templates import TYPES
 
+_KEPT = ("minLength", "maxLength", "pattern", "items", "minItems")
+
+
+def _as_in(model: type[BaseModel]) -> ConfigDict:
+    """Has the description say of fields what is said of those of a file; what reads files refuses what is not so."""
+
+    def add(schema: dict[str, Any]) -> None:
+        known = model.model_json_schema()["properties"]
+        for name in schema["properties"].keys() & known.keys():
+            kinds = [each for each in known[name].get("anyOf", ()) if each != {"type": "null"}]
+            kept = {word: value for word, value in (kinds or [known[name]])[0].items() if word in _KEPT}
+            own = schema["properties"][name]
+            own |= {**kept, "items": {**kept["items"], **own.get("items", {})}} if "items" in kept else kept
+            own |= _or_empty(own) if kinds else {}
+
+    return ConfigDict(json_schema_extra=add)
+
+
+def _or_empty(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same, where an empty text is as none."""
+    least = {word: value for word, value in schema.items() if word != "minLength"}
+    return {**least, "pattern": f"{schema['pattern']}|^$"} if "pattern" in schema else least
+
+
+_PROJECT_KEY: dict[str, Any] = {"pattern": f"^{PROJECT_PATTERN}$"}
+_KEY: dict[str, Any] = {"pattern": f"^{KEY_PATTERN}$"}
+_TEXT: dict[str, Any] = {"minLength": 1, "maxLength": TEXT_LIMIT}
+_DAY: dict[str, Any] = {"pattern": "^([0-9]{4}-[0-9]{2}-[0-9]{2})?$"}
 _STATUS: dict[str, Any] = {"enum": [str(status) for status in Status]}
 _EVENTS: dict[str, Any] = {"items": {"type": "string", "examples": list(TOLD_TYPES)}}
 _PRIORITY: dict[str, Any] = {"enum": [str(priority) for priority in Priority]}
@@ -28,6 +60,8 @@ class Form(BaseModel):
 class ProjectFields(Form):
     """A project, but for its key."""
 
+    model_config = _as_in(Project)
+
     name: str
     description: str = ""
     metadata: dict[str, Any] = {}
@@ -36,11 +70,15 @@ class ProjectFields(Form):
 class NewProject(ProjectFields):
     """A project that is to be made."""
 
-    key: str = Field(description="the name of its folder, and the beginning of the ids of its tasks")
+    key: str = Field(
+        description="the name of its folder, and the beginning of the ids of its tasks", json_schema_extra=_PROJECT_KEY
+    )
 
 
 class ProjectPatch(Form):
     """What is to change of a project; null empties a field."""
+
+    model_config = _as_in(Project)
 
     name: str | None = None
     description: str | None = None
@@ -50,6 +88,8 @@ class ProjectPatch(Form):
 class PhaseFields(Form):
     """A phase, but for its key."""
 
+    model_config = _as_in(Phase)
+
     name: str
     description: str = ""
     order: int | None = Field(default=None, description="which phase comes first: the smaller; last without")
@@ -58,11 +98,13 @@ class PhaseFields(Form):
 class NewPhase(PhaseFields):
     """A phase that is to be made."""
 
-    key: str
+    key: str = Field(description="the name of its file", json_schema_extra=_KEY)
 
 
 class PhasePatch(Form):
     """What is to change of a phase; null empties a field."""
+
+    model_config = _as_in(Phase)
 
     name: str | None = None
     description: str | None = None
@@ -72,13 +114,15 @@ class PhasePatch(Form):
 class TaskFields(Form):
     """A task, but for its id and project."""
 
+    model_config = _as_in(Task)
+
     name: str
     description: str = Field(default="", description="Markdown")
     status: str = Field(default="planned", json_schema_extra=_STATUS)
     priority: str = Field(default="medium", json_schema_extra=_PRIORITY)
     assignee: str | None = Field(default=None, description="a user, or an agent as `agent:NAME`")
     phase: str | None = None
-    due: str | None = Field(default=None, description="a day, as 2026-12-31")
+    due: str | None = Field(default=None, description="a day, as 2026-12-31", json_schema_extra=_DAY)
     labels: list[str] = []
     depends_on: list[str] = Field(default=[], description="ids of tasks that must end before")
     metadata: dict[str, Any] = {}
@@ -87,11 +131,13 @@ class TaskFields(Form):
 class NewTask(TaskFields):
     """A task that is to be made."""
 
-    project: str = Field(description="the key of its project")
+    project: str = Field(description="the key of its project", json_schema_extra=_PROJECT_KEY)
 
 
 class TaskPatch(Form):
     """What is to change of a task; null empties a field, and lists are replaced whole."""
+
+    model_config = _as_in(Task)
 
     name: str | None = None
     description: str | None = None
@@ -99,7 +145,7 @@ class TaskPatch(Form):
     priority: str | None = Field(default=None, json_schema_extra=_PRIORITY)
     assignee: str | None = None
     phase: str | None = None
-    due: str | None = None
+    due: str | None = Field(default=None, json_schema_extra=_DAY)
     labels: list[str] | None = None
     depends_on: list[str] | None = None
     metadata: dict[str, Any] | None = None
@@ -108,20 +154,20 @@ class TaskPatch(Form):
 class NewComment(Form):
     """Something that is to be said of a task."""
 
-    text: str = Field(description="Markdown")
+    text: str = Field(description="Markdown", json_schema_extra=_TEXT)
 
 
 class WorkflowFields(Form):
     """A template bound to a task, with values for its parameters."""
 
-    template: str
+    template: str = Field(json_schema_extra={"minLength": 1})
     parameters: dict[str, Any] = {}
 
 
 class NewWorkflow(WorkflowFields):
     """A workflow that is to be made."""
 
-    name: str
+    name: str = Field(json_schema_extra=_KEY)
 
 
 class WorkflowPatch(Form):
@@ -134,7 +180,7 @@ class WorkflowPatch(Form):
 class NewTemplate(Form):
     """A template that is to be made: one that runs as it is, to be changed."""
 
-    name: str
+    name: str = Field(json_schema_extra=_KEY)
     type: str = Field(default=TYPES[0], json_schema_extra={"enum": list(TYPES)})
 
 
@@ -172,7 +218,9 @@ class Answer(Form):
 class NewWebhook(Form):
     """Somebody who is to be told of events."""
 
-    name: str
+    model_config = _as_in(Webhook)
+
+    name: str = Field(json_schema_extra=_KEY)
     url: str
     events: list[str] = Field(
         default=["*"], description="types of events, in which `*` stands for any part", json_schema_extra=_EVENTS
@@ -183,6 +231,8 @@ class NewWebhook(Form):
 
 class WebhookPatch(Form):
     """What is to change of a webhook; null empties a field."""
+
+    model_config = _as_in(Webhook)
 
     url: str | None = None
     events: list[str] | None = None

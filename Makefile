@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check reference clean
 
 demo: .venv/ready  ## a small project, runs of it, and its board, in a scratch folder
 	@$(BIN)/dagtasks demo $(or $(DEMO),$$(mktemp -d)/dagtasks-demo)
@@ -17,6 +17,9 @@ check: .venv/ready  ## style, types, imports, and the repository's own tasks and
 	$(BIN)/lint-imports
 	$(BIN)/dagtasks validate
 	$(BIN)/dagtasks board build --strict
+
+reference: .venv/ready  ## the pages of the documentation that are made of the code
+	$(BIN)/python -m dagtasks.api.reference > site_src/reference/api-requests.md
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv

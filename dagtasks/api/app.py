@@ -10,9 +10,9 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from dagtasks import __version__
-from dagtasks.api import board, events, reading, running, webhooks, writing
+from dagtasks.api import board, events, reading, reference, running, webhooks, writing
 from dagtasks.api.described import describe
-from dagtasks.api.desk import PREFIX, Server
+from dagtasks.api.desk import Server
 from dagtasks.api.gate import Gate, Guesses
 from dagtasks.api.once import Once
 from dagtasks.api.problems import add_handlers
@@ -34,7 +34,7 @@ def make_routes(server: Server) -> FastAPI:
         title="dagtasks",
         version=__version__,
         description=DESCRIPTION,
-        openapi_url=f"{PREFIX}/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -44,6 +44,7 @@ def make_routes(server: Server) -> FastAPI:
     app.state.streams = Streams(CapacityLimiter(8))
     for router in ROUTERS:
         app.include_router(router)
+    app.include_router(reference.make_router(app.openapi))
     add_handlers(app, [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)])
     if server.board:  # it has an answer for every address that is left
         app.include_router(board.make_router(server.board))

@@ -91,8 +91,8 @@ def accepted(model: type[BaseModel]) -> Answers:
 
 
 def streamed(model: type[BaseModel]) -> Answers:
-    """As a page, or as `Streams.open` answers; there can be too many streams."""
-    answers = shown(model, 503)
+    """As a page, or as `Streams.open` answers."""
+    answers = shown(model)
     answers[200]["content"]["text/event-stream"] = {"schema": {"type": "string", "description": "server-sent events"}}
     return answers
 
@@ -128,7 +128,7 @@ _MEANINGS = {
     428: "If-Match is missing",
     429: "too many wrong keys",
     500: "a fault of the server, or of Git; `id` is found in its log",
-    503: "the lock was not got in time, or too many streams are open",
+    503: "too much is asked at a time, or the lock was not got in time",
 }
 _HEADERS = {
     401: {"WWW-Authenticate": _ASK},
@@ -136,8 +136,8 @@ _HEADERS = {
     500: {"Idempotency-Replayed": _REPLAYED},
     503: {"Retry-After": _WAIT},
 }
-_ALWAYS = (400, 401, 403, 421, 422, 429, 500)
-"""422: every request reads the settings, which can be wrong."""
+ALWAYS = (400, 401, 403, 421, 422, 429, 500, 503)
+"""What every request can be answered with. 422: each reads the settings, which can be wrong."""
 
 
 def describe(document: dict[str, Any]) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def _complete(operation: dict[str, Any], method: str, path: str) -> None:
     _describe_success(answers, may_come_again=method == "post")
     _describe_body(operation.get("requestBody", {}), method)
     named = {parameter["name"] for parameter in parameters}
-    for status in sorted({*_ALWAYS, *_errors_of(method, path, named), *_declared(answers)}):
+    for status in sorted({*ALWAYS, *_errors_of(method, path, named), *_declared(answers)}):
         answers[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
     operation["responses"] = dict(sorted(answers.items()))
 
@@ -213,7 +213,7 @@ def _errors_of(method: str, path: str, named: set[str]) -> Iterable[int]:
     if "If-None-Match" in named:
         yield 409  # others keep changing the file while it is read
     if method != "get":
-        yield from (404, 408, 409, 413, 415, 503)
+        yield from (404, 408, 409, 413, 415)
     if "If-Match" in named:
         yield from (412, 428)
 

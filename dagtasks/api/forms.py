@@ -23,19 +23,21 @@ def _as_in(model: type[BaseModel]) -> ConfigDict:
     def add(schema: dict[str, Any]) -> None:
         known = model.model_json_schema()["properties"]
         for name in schema["properties"].keys() & known.keys():
-            kinds = [each for each in known[name].get("anyOf", ()) if each != {"type": "null"}]
-            kept = {word: value for word, value in (kinds or [known[name]])[0].items() if word in _KEPT}
-            own = schema["properties"][name]
-            own |= {**kept, "items": {**kept["items"], **own.get("items", {})}} if "items" in kept else kept
-            own |= _or_empty(own) if kinds else {}
+            schema["properties"][name] |= _joined(known[name], schema["properties"][name])
 
     return ConfigDict(json_schema_extra=add)
 
 
-def _or_empty(schema: dict[str, Any]) -> dict[str, Any]:
-    """The same, where an empty text is as none."""
-    least = {word: value for word, value in schema.items() if word != "minLength"}
-    return {**least, "pattern": f"{schema['pattern']}|^$"} if "pattern" in schema else least
+def _joined(known: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a field of a file, for one of a body, which may say more of its items itself."""
+    kinds = [each for each in known.get("anyOf", ()) if each != {"type": "null"}]
+    kept = {word: value for word, value in (kinds or [known])[0].items() if word in _KEPT}
+    if "items" in kept:
+        kept["items"] = {**kept["items"], **own.get("items", {})}
+    if kinds:  # it need not be there, and an empty text is as none
+        kept.pop("minLength", None)
+        kept |= {"pattern": f"{kept['pattern']}|^$"} if "pattern" in kept else {}
+    return kept
 
 
 _PROJECT_KEY: dict[str, Any] = {"pattern": f"^{PROJECT_PATTERN}$"}

@@ -157,14 +157,15 @@ def show_weights(site: Path, count: int) -> None:
     """What readers have to load."""
     assets = site / "assets/dagtasks"
     index = list(assets.glob("tasks*.js"))
-    own = [path for path in assets.iterdir() if path.suffix in (".js", ".css") and path not in index]
+    others = [*index, *assets.glob("pages.*.css")]
+    own = [path for path in assets.iterdir() if path.suffix in (".js", ".css") and path not in others]
     tasks = weigh(*(site / "t").glob("*.html"))
     nodes = (site / "board.html").read_text().count("<") - (site / "board.html").read_text().count("</")
     rows = {
         "a task page, mean": (tasks[0] // count, tasks[1] // count),
         "the board page": weigh(site / "board.html"),
         "the task index, a task": tuple(size // count for size in weigh(*index)),
-        "own scripts and styles": weigh(*own),
+        "own scripts and styles of the board page": weigh(*own),
     }
     print("\n| | bytes | compressed |\n|---|---|---|")
     for name, (raw, compressed) in rows.items():

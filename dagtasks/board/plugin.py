@@ -40,7 +40,7 @@ from dagtasks.board.pages.feed import feed_page
 from dagtasks.board.pages.home import home_page, missing_page, settings_page
 from dagtasks.board.pages.press import BoardPage, Facts, Press, make_templates
 from dagtasks.board.reuse import Reuse, digest, digest_of_code
-from dagtasks.board.scripts import ON_BOARD, SCRIPT, STYLE, asset_uri, read_asset
+from dagtasks.board.scripts import MORE_STYLE, ON_BOARD, SCRIPT, STYLE, asset_uri, read_asset
 from dagtasks.board.shell import Shell
 from dagtasks.board.site import board_site
 from dagtasks.board.source import load_board
@@ -173,7 +173,7 @@ class DagtasksPlugin(BasePlugin[DagtasksConfig]):  # type: ignore[no-untyped-cal
             if page.uri in taken:
                 raise PluginError(f"{taken[page.uri]} would become {page.uri}, a page of the board: rename the file")
             files.append(_static_file(config, page.uri))
-        for name in (STYLE, SCRIPT, *ON_BOARD):
+        for name in (STYLE, MORE_STYLE, SCRIPT, *ON_BOARD):
             files.append(_text_file(config, asset_uri(name), read_asset(name)))
         if not self.preview:
             tasks = self._press.overview.task_index

@@ -8,6 +8,9 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / "assets"
 STYLE = "board.css"
+"""What every page loads."""
+MORE_STYLE = "pages.css"
+"""What every page but the board loads after it."""
 SCRIPT = "board.js"
 ON_BOARD = ("query.js", "columns.js")
 """What `SCRIPT` loads on the board alone, in this order."""

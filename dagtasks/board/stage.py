@@ -18,7 +18,7 @@ from dagtasks.board.pages.feed import feed_page
 from dagtasks.board.pages.home import home_page, missing_page
 from dagtasks.board.pages.press import Press
 from dagtasks.board.reuse import digest
-from dagtasks.board.scripts import ON_BOARD, SCRIPT, STYLE, asset_uri, read_asset
+from dagtasks.board.scripts import MORE_STYLE, ON_BOARD, SCRIPT, STYLE, asset_uri, read_asset
 from dagtasks.board.shell import Shell
 from dagtasks.board.site import board_site
 
@@ -71,7 +71,7 @@ def stage_board(view: Overview) -> Iterator[Staged]:
     yield Staged(feed.uri, press.render(feed, feed.facts()).text.encode())
     yield style
     yield Staged(view.task_index.uri, view.task_index.text.encode())
-    yield from (Staged(asset_uri(name), read_asset(name).encode()) for name in (SCRIPT, *ON_BOARD))
+    yield from (Staged(asset_uri(name), read_asset(name).encode()) for name in (MORE_STYLE, SCRIPT, *ON_BOARD))
 
 
 def _make_frame(root: str, style: Staged) -> Shell:

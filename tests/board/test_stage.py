@@ -65,7 +65,7 @@ def test_it_needs_no_mkdocs_and_nothing_that_init_writes(root: Path, tmp_path: P
 
 def test_the_style_knows_the_dark(root: Path, tmp_path: Path, cli: Callable[..., Result]) -> None:
     cli(root, "board", "stage", str(tmp_path / "out"))
-    [style] = (tmp_path / "out/assets/dagtasks").glob("*.css")
+    [style] = (tmp_path / "out/assets/dagtasks").glob("board.*.css")
     text = style.read_text()
     dark = text.partition("@media (prefers-color-scheme: dark) { :root {")[2]
     assert "--dt-text: #e4e8ee" in dark

@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 
 from dagtasks.board.overview import Card, Overview
 from dagtasks.board.printable import clean, clip
+from dagtasks.board.scripts import MORE_STYLE, asset_uri
 from dagtasks.board.uris import DIFFERENCE, PARTS, part_of, root_of, task_uri
 
 if TYPE_CHECKING:
@@ -152,7 +153,8 @@ class Press:
         parts = [(uri, name) for uri, name in PARTS.items() if data.compared or uri != DIFFERENCE]
         bar = Markup(self.templates.get_template("bar.html").render(root=root, parts=parts, here=here))  # noqa: S704
         past = self.overview.moment if data.is_past else None
-        return {"root": escape(root), "parts_bar": bar, "past": past, "forge": data.forge}
+        more = asset_uri(MORE_STYLE)
+        return {"root": escape(root), "parts_bar": bar, "past": past, "forge": data.forge, "more_style": more}
 
 
 def _finalize(value: object) -> object:

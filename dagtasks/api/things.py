@@ -110,7 +110,7 @@ class Phase(BaseModel):
 # -- tasks ----------------------------------------------------------------------------------------------------------
 
 
-class Row(BaseModel):
+class TaskRow(BaseModel):
     """A task as lists have it: without description, comments and what its workflows bind."""
 
     id: str
@@ -141,7 +141,7 @@ class BrokenTask(BaseModel):
     invalid: bool
 
 
-class ChangedTask(Row):
+class ChangedTask(TaskRow):
     """A task after a change."""
 
     description: str = Field(default="", description="told of a new task")
@@ -189,7 +189,7 @@ class Past(BaseModel):
     invalid: bool = Field(default=False, description="whether the file was wrong then")
 
 
-class Task(Row):
+class Task(TaskRow):
     """A task with all that belongs to it."""
 
     description: str = Field(description="Markdown")
@@ -289,9 +289,9 @@ class Failure(BaseModel):
     message: str
 
 
-Item = _mirror(run.StepRecord, "Item", Failure=Failure, StepRecord=Any)
+StepItem = _mirror(run.StepRecord, "StepItem", Failure=Failure, StepRecord=Any)
 """An item of a step that loops has no items itself."""
-Step = _mirror(run.StepRecord, "Step", Failure=Failure, StepRecord=Item)
+Step = _mirror(run.StepRecord, "Step", Failure=Failure, StepRecord=StepItem)
 Run = _mirror(run.RunRecord, "Run", Failure=Failure, StepRecord=Step)
 
 
@@ -410,7 +410,7 @@ class Delivery(BaseModel):
 
 ProjectPage = page_of(Project)
 PhasePage = page_of(Phase)
-TaskPage = page_of(Row | BrokenTask, "TaskPage")
+TaskPage = page_of(TaskRow | BrokenTask, "TaskPage")
 WorkflowPage = page_of(Workflow)
 TemplatePage = page_of(TemplateRow, "TemplatePage")
 RunPage = page_of(Run)

@@ -173,7 +173,10 @@ def test_it_is_the_board_that_is_published(browser: Browser) -> None:
     differing = [uri for uri in pages if SCRIPT.sub("", browser.ask("GET", f"/{uri}").text) != read(built / uri)]
     assert differing == []
     assert boards.build(Project(browser.api.root)).pages == sum(uri.endswith(".html") for uri in pages)
-    assert "<h1>Settings</h1>" in browser.page("/dagtasks/settings.html")
+    settings = browser.page("/dagtasks/settings.html")
+    assert "<h1>Settings</h1>" in settings
+    assert 'href="/api/v1/reference"' in settings
+    assert "Create a task" in browser.page("/api/v1/reference")
     assert not [uri for uri in pages if "settings" in uri]
 
 

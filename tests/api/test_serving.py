@@ -68,6 +68,10 @@ def test_it_answers_changes_and_notices_what_others_change(serve: Callable[..., 
     (served.root / "tasks/web/web-000003.yaml").write_text("name: By hand\n")
     assert client.get("/tasks/web-000003").json()["name"] == "By hand"
     wait_until(lambda: [e for e in client.get("/events").json()["data"] if e["name"] == "By hand"])
+    for address in ("/tasks/web-000001", "/events"):  # HEAD is GET without the body, and is no stream
+        asked, whole = client.head(address, headers={"Accept": "text/event-stream"}), client.get(address)
+        assert (asked.status_code, asked.content, asked.headers.get("etag")) == (200, b"", whole.headers.get("etag"))
+        assert asked.headers["content-type"] == "application/json"
     with httpx.Client() as stranger:
         assert stranger.get(f"http://127.0.0.1:{served.port}/api/v1/tasks").status_code == 401
         host = {"Host": "evil.example.org"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import mimetypes
 from pathlib import Path
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from dagtasks.api.desk import PREFIX
 from dagtasks.api.gate import READING
 from dagtasks.api.problems import Refusal
 from dagtasks.board.scripts import FOLDER
+from dagtasks.errors import DagtasksError
 from dagtasks.service.boards import LiveBoard
 
 LIVE = "assets/dagtasks/live"
@@ -47,13 +49,17 @@ def _read_live(uri: str) -> Response:
 
 def _show(board: LiveBoard, uri: str) -> Response:
     wanted = f"{uri}index.html" if uri.endswith("/") or not uri else uri
-    path = board.find(wanted)
+    try:
+        path = board.find(wanted)
+        missing = None if path else board.find("404.html")
+    except DagtasksError as error:
+        return _sorry(error)
     if path and path.is_dir():
-        return RedirectResponse(f"/{quote(uri)}/", 307)
+        return RedirectResponse(f"{quote(path.name)}/", 307)
     if path is None:
-        return _page(board.find("404.html"), 404)
+        return _page(missing, 404, "/")
     if path.suffix == ".html":
-        return _page(path, 200)
+        return _page(path, 200, "../" * uri.count("/"))
     answer = Response(path.read_bytes(), media_type=_type_of(path))
     answer.raw_headers.append(_MINUTES)
     return answer
@@ -63,11 +69,22 @@ def _type_of(path: Path) -> str:
     return mimetypes.guess_type(path.name)[0] or "application/octet-stream"
 
 
-def _page(path: Path | None, status: int) -> Response:
+def _sorry(error: DagtasksError) -> Response:
+    """What stands where the board cannot be made: what has to be mended first."""
+    text = (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>No board</title><h1>The board cannot be shown</h1><pre>{html.escape(error.message)}</pre>"
+        f"<p>{html.escape(error.hint)}</p><p>Load this page again when that is mended.</p>"
+    )
+    return Response(text, 500, media_type="text/html")
+
+
+def _page(path: Path | None, status: int, root: str) -> Response:
+    """The page with the script; `root` is the way from its address to the root of the site."""
     if path is None:
         raise Refusal(404, "there is no such page")
     before, end, after = path.read_text("utf-8").rpartition("</body>")
-    script = f'<script type="module" src="/{LIVE}.js"></script>' if (FOLDER / "live.js").exists() else ""
+    script = f'<script type="module" src="{root}{LIVE}.js"></script>' if (FOLDER / "live.js").exists() else ""
     headers = {"Content-Security-Policy": _FRAMES}
     return Response(before + script + end + after, status, headers, media_type="text/html")
 

@@ -183,7 +183,7 @@ class Gate:
             self._count_guess(head)
             return sessions.ask_to_sign_in("The link is not the last one, or it has been used.")
         cookie = sessions.write_cookie(_cookie_of(head), secret)
-        return Response(status_code=303, headers={"Location": "/", "Set-Cookie": cookie})
+        return Response(status_code=303, headers={"Location": "./", "Set-Cookie": cookie})
 
     def _find_session(self, head: Head) -> Grant | None:
         """What a browser may do that was signed in with. A request that a page of another site made brings nothing."""

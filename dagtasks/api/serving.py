@@ -169,3 +169,5 @@ def _log_plainly() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     # It warns of each request that is no HTTP, so that anybody could fill a disk with it.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    # It would say at every change what is wrong in files, as the watcher does once.
+    logging.getLogger("mkdocs").propagate = False

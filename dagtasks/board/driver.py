@@ -91,11 +91,23 @@ class LiveSite:
         from dagtasks.board.preview import Preview  # watches files, which builds do without
 
         self._config, self._folder, self._plugin = config, folder, _get_plugin(config)
+        self._seen = self._look()
         self._preview = self._plugin.preview = Preview()
         config.site_dir = str(folder)
         with _reported("the board was not built"):
             config.plugins.on_startup(command="build", dirty=False)
             build(config)
+
+    @property
+    def is_old(self) -> bool:
+        """Whether its configuration, a page that somebody wrote or a file of the theme changed since it was built."""
+        return self._look() != self._seen
+
+    def _look(self) -> object:
+        config = self._config
+        folders = filter(None, (config.docs_dir, config.theme.custom_dir))
+        files = (Path(place, name) for folder in folders for place, _, names in os.walk(folder) for name in names)
+        return sorted(map(_stamp, [Path(config.config_file_path), *files]))
 
     def renew(self) -> None:
         """Have its pages say what the files say now. Raises `InvalidProject`: then they stay as they are."""
@@ -110,6 +122,14 @@ class LiveSite:
             raise InvalidProject(str(error)) from error
         path = Path(os.path.normpath(self._folder / uri))
         return path if path.is_relative_to(self._folder) and path.exists() else None
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return str(path), 0, 0
+    return str(path), found.st_mtime_ns, found.st_size
 
 
 def serve_pages(config_file: Path, address: str, tell: Callable[[str], None]) -> None:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import click
 
 from dagtasks.cli.app import App
-from dagtasks.cli.output import note
+from dagtasks.cli.output import note, show_problems
 from dagtasks.cli.watch import make_watcher
 from dagtasks.errors import Conflict, DagtasksError
 
 if TYPE_CHECKING:
     from dagtasks.service.boards import LiveBoard
     from dagtasks.store.project import Project
+    from dagtasks.triggers.watch import Seen
 
 
 @click.command()
@@ -64,10 +65,11 @@ def _serve(project: Project, host: str, port: int) -> None:
     signed_in = Sessions(
         Grant("browser", person, frozenset(keys.Scope)), lambda code: note(f"sign in once: {address}{PATH}?code={code}")
     )
-    board = _open_board(project)
-    watcher = make_watcher(project, board.notice if board else lambda: None)
+    board = _find_board(project)
+    watcher = make_watcher(project, board.notice if board else lambda: None, tell=_tell)
     watching = threading.Thread(target=watcher.run, daemon=True)
     watching.start()
+    opening = threading.Thread(target=_open_board, args=(board,), daemon=True)
     server = Server(project, runner.start_if_idle, board=board, sessions=signed_in if board else None)
     names = [*project.settings.api_hosts, *([] if _is_everywhere(host) else [host])]
 
@@ -75,6 +77,7 @@ def _serve(project: Project, host: str, port: int) -> None:
         note(f"serving at {address}; ^C ends it")
         if board:
             signed_in.offer()
+            opening.start()
 
     try:
         serving.run(server, listening, names, ready)
@@ -85,7 +88,24 @@ def _serve(project: Project, host: str, port: int) -> None:
             board.close()
 
 
-def _open_board(project: Project) -> LiveBoard | None:
+def _tell(seen: Seen) -> None:
+    """Each in a line, beside what the server says of itself."""
+    for event in seen.events:
+        note(f"{event.type} {event.subject}  {event.name}")
+    show_problems(seen.problems)
+    for text in seen.notes:
+        note(text)
+
+
+def _open_board(board: LiveBoard) -> None:
+    """Make it while the first requests come already: who asks for a page waits for that."""
+    try:
+        board.open()
+    except DagtasksError as error:
+        note(f"the board cannot be shown: {error.message}")
+
+
+def _find_board(project: Project) -> LiveBoard | None:
     """The board; None, with a note, where there is none to show."""
     from dagtasks.service.boards import LiveBoard
 

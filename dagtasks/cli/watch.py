@@ -38,14 +38,16 @@ def watch(app: App, /, serve: str | None) -> int:
     return 0
 
 
-def make_watcher(project: Project, ring: Callable[[], None] = lambda: None) -> Watcher:
-    """A watcher that tells what happens as `watch` does; `ring` is called whenever it looks."""
+def make_watcher(
+    project: Project, ring: Callable[[], None] = lambda: None, tell: Callable[[Seen], None] | None = None
+) -> Watcher:
+    """A watcher that tells what happens, as `watch` does without `tell`; `ring` is called whenever it looks."""
     try:
         from dagtasks.triggers.watch import Watcher
     except ModuleNotFoundError as error:
         hint = "install it: pip install 'dagtasks[watch]'"
         raise DagtasksError(f"watching needs the package {error.name}", hint=hint) from error
-    return Watcher(project, _tell, note, ring)
+    return Watcher(project, tell or _tell, note, ring)
 
 
 def _serve(project: Project, address: str, watcher: Watcher) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +17,7 @@ from dagtasks.store.runs import REF
 
 if TYPE_CHECKING:
     from dagtasks.board.checking import Checked
+    from dagtasks.board.driver import LiveSite
 
 
 class Built(NamedTuple):
@@ -106,47 +107,54 @@ _CHANGING = (".html", ".xml")
 class LiveBoard:
     """The site of a repository as it is now, for who serves it by himself. May be used by several threads.
 
-    Raises as `build` does. `close` removes what it has made.
+    It is built by `open`, or when something is asked for. Raises `NotFound` without `mkdocs.yml`, `InvalidProject` when
+    that is wrong. `close` removes what was made.
     """
 
     def __init__(self, project: Project) -> None:
+        find_site(project.root)
         self._project = project
         self._folder = TemporaryDirectory(prefix="dagtasks-board-")
         self._lock = Lock()
         self._changes = 0
-        self._state: object = self._find_state()
-        try:
-            self._site = open_site(project.root, Path(self._folder.name))
-        except BaseException:
-            self._folder.cleanup()
-            raise
+        self._state: object = None
+        self._site: LiveSite | None = None
+
+    def open(self) -> None:
+        """Have it be there and say what the files say now. Raises as `build` does; what was there stays then."""
+        self._renew()
 
     def close(self) -> None:
         """Remove the files that were made."""
-        self._folder.cleanup()
+        with self._lock:
+            self._folder.cleanup()
 
     def notice(self) -> None:
         """Say that files have changed, or may have."""
         self._changes += 1
 
     def find(self, uri: str) -> Path | None:
-        """The file or folder to show at the address, relative to the root of the site; as all is now."""
-        if uri.endswith(_CHANGING):
-            self._renew()
-        return self._site.find(uri)
+        """The file or folder to show at the address, relative to the root of the site. Raises as `open`."""
+        site = self._site
+        if site is None or uri.endswith(_CHANGING):
+            site = self._renew()
+        return site.find(uri)
 
-    def _renew(self) -> None:
+    def _renew(self) -> LiveSite:
         with self._lock:
             state = self._find_state()
-            if state != self._state:
+            if self._site is None or self._site.is_old:
+                # A folder of its own: others may be reading in the one before.
+                self._site = open_site(self._project.root, Path(mkdtemp(dir=self._folder.name)))
+            elif state != self._state:
                 self._site.renew()
-                self._state = state
+            self._state = state
+            return self._site
 
     def _find_state(self) -> object:
         """What is another whenever the board may be: files are told of by `notice`, runs write where nobody watches."""
         runs, git = self._project.runs, self._project.get_git()
-        commits = git.find("rev-parse", "--revs-only", "HEAD", REF)
-        return self._changes, commits, [(run, runs.journal_size(run)) for run in runs.folders()]
+        return self._changes, git.watch_refs(REF), [(run, runs.journal_size(run)) for run in runs.folders()]
 
 
 def serve(project: Project, address: str, tell: Callable[[str], None]) -> None:

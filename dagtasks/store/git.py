@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
@@ -132,6 +133,14 @@ class Git:
         name = name or self.find("symbolic-ref", "--quiet", "HEAD") or "HEAD"
         return Head(commit or None, None if name == "HEAD" else name.removeprefix("refs/heads/"))
 
+    def watch_refs(self, *names: str) -> object:
+        """What is another whenever HEAD or one of these refs is. Files are looked at, and no process is started."""
+        head = _read_if_there(self.git_dir / "HEAD")
+        target = os.fsdecode(head.removeprefix(b"ref: ").strip()) if head.startswith(b"ref: ") else ""
+        loose = [_read_if_there(self.common_dir / name) for name in (target, *names) if name]
+        packed = _read_if_there(self.common_dir / "reftable" / "tables.list"), _stamp(self.common_dir / "packed-refs")
+        return head, loose, packed
+
     def standing(self) -> tuple[Head, bool]:
         """What is checked out, and whether anything below the root differs from that, new files too; in one command."""
         options = ("--porcelain=v2", "--branch", "--no-ahead-behind", "-z", "--untracked-files=normal", "--no-renames")
@@ -225,6 +234,19 @@ def blob_id(content: bytes, digest: str = "sha1") -> str:
     from hashlib import new
 
     return new(digest, b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def _read_if_there(path: Path) -> bytes:
+    with suppress(OSError):
+        return path.read_bytes()
+    return b""
+
+
+def _stamp(path: Path) -> object:
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_mtime_ns, found.st_size, found.st_ino
+    return None
 
 
 def _text(done: subprocess.CompletedProcess[bytes]) -> str:

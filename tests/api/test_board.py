@@ -26,7 +26,7 @@ from tests.conftest import MakeProject, write_files
 
 PAGE = {"Accept": "text/html,*/*;q=0.8"}
 HERE = {"Origin": "http://127.0.0.1:8321"}
-SCRIPT = re.compile(r'<script type="module" src="/assets/dagtasks/live\.js"></script>')
+SCRIPT = re.compile(r'<script type="module" src="(/|(?:\.\./)*)assets/dagtasks/live\.js"></script>')
 
 
 @dataclass
@@ -98,7 +98,7 @@ def test_a_link_lets_in_once_and_each_use_gives_the_next(make_browser: MakeBrows
     assert "not signed in" in refused.text
     assert "Web" not in refused.text
     answer = browser.sign_in()
-    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert (answer.status_code, answer.headers["location"]) == (303, "./")
     assert re.fullmatch(
         r"dagtasks-8321=[\w-]{43}; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict", answer.headers["set-cookie"]
     )
@@ -214,6 +214,31 @@ def test_what_others_write_shows_when_the_watcher_has_rung(browser: Browser) -> 
     assert "Well again" in browser.page("/t/web-000001.html")
 
 
+def test_pages_that_people_wrote_and_the_configuration_show_too(browser: Browser) -> None:
+    root = browser.api.root
+    write_files(root, {"site_src/index.md": "# Quite a start\n", "site_src/more.md": "# Some more\n"})
+    assert "Quite a start" in browser.page("/")
+    assert "Some more" in browser.page("/more.html")
+    config = (root / "mkdocs.yml").read_text()
+    write_files(root, {"mkdocs.yml": f"{config}\nnonsense: [\n"})
+    broken = browser.get("/board.html")
+    assert (broken.status_code, broken.headers["content-type"]) == (500, "text/html; charset=utf-8")
+    assert "mkdocs.yml is wrong" in broken.text
+    assert browser.ask("GET", "/api/v1/tasks").status_code == 200
+    write_files(root, {"mkdocs.yml": re.sub("site_name: .*", "site_name: Another name", config)})
+    assert "Another name" in browser.page("/board.html")
+
+
+def test_scripts_and_redirects_are_found_also_below_a_prefix(browser: Browser) -> None:
+    """A proxy may show the board below another address."""
+    assert [SCRIPT.search(browser.get(uri).text)[1] for uri in ("/", "/board.html", "/t/web-000001.html")] == [
+        "",
+        "",
+        "../",
+    ]
+    assert SCRIPT.search(browser.get("/no/such/page.html").text)[1] == "/"
+
+
 def test_addresses_without_a_page(browser: Browser) -> None:
     missing = browser.get("/nothing/here.html")
     assert (missing.status_code, missing.headers["content-type"]) == (404, "text/html; charset=utf-8")
@@ -221,7 +246,7 @@ def test_addresses_without_a_page(browser: Browser) -> None:
     for path in ("/..%2f..%2f..%2fetc/passwd", "/t/..%2f..%2f..%2fetc/passwd", "/assets/dagtasks/live/../../x", "/%00"):
         assert browser.get(path).status_code in (400, 404), path
     assert browser.ask("GET", "/api/v1/nothing").headers["content-type"] == "application/problem+json"
-    assert browser.get("/assets").headers["location"] == "/assets/"
+    assert browser.get("/assets").headers["location"] == "assets/"
     assert browser.get("/assets/").status_code == 404
     assert browser.ask("HEAD", "/board.html").status_code == 200
     assert browser.ask("POST", "/board.html", HERE).status_code == 405

@@ -72,6 +72,7 @@ def test_it_answers_changes_and_notices_what_others_change(serve: Callable[..., 
         asked, whole = client.head(address, headers={"Accept": "text/event-stream"}), client.get(address)
         assert (asked.status_code, asked.content, asked.headers.get("etag")) == (200, b"", whole.headers.get("etag"))
         assert asked.headers["content-type"] == "application/json"
+    wait_until(lambda: "task.updated web-000003  By hand\n" in served.said)
     with httpx.Client() as stranger:
         assert stranger.get(f"http://127.0.0.1:{served.port}/api/v1/tasks").status_code == 401
         host = {"Host": "evil.example.org"}

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from subprocess import CalledProcessError
 
 import pytest
 
@@ -131,3 +133,32 @@ def test_ids_of_bytes_are_those_of_git(tmp_path: Path, kind: str) -> None:
 def test_errors_name_the_command_and_what_it_printed(project: MakeProject) -> None:
     with pytest.raises(GitError, match="git cat-file ended with 128: fatal: Not a valid object name nope"):
         project().get_git().read("cat-file", "-p", "nope")
+
+
+@pytest.mark.parametrize("form", [(), ("--ref-format=reftable",)])
+def test_a_look_at_refs_tells_every_change_of_head_and_of_the_named_ones(tmp_path: Path, form: tuple[str, ...]) -> None:
+    try:
+        git(tmp_path, "init", "--quiet", *form)
+    except CalledProcessError:
+        pytest.skip("this Git keeps no tables of refs")
+    found = find_git(tmp_path)
+    assert found
+    steps = [
+        ("commit", "--quiet", "--allow-empty", "--message", "first"),
+        ("commit", "--quiet", "--allow-empty", "--message", "second"),
+        ("switch", "--quiet", "--create", "other"),
+        ("commit", "--quiet", "--allow-empty", "--message", "third"),
+        ("update-ref", "refs/dagtasks/runs", "HEAD"),
+        ("update-ref", "refs/dagtasks/runs", "HEAD~1"),
+        ("pack-refs", "--all"),
+        ("commit", "--quiet", "--allow-empty", "--message", "fourth"),
+        ("switch", "--quiet", "--detach"),
+        ("commit", "--quiet", "--allow-empty", "--message", "fifth"),
+        ("update-ref", "-d", "refs/dagtasks/runs"),
+    ]
+    seen = [found.watch_refs("refs/dagtasks/runs")]
+    for step in steps:
+        git(tmp_path, *step)
+        seen.append(found.watch_refs("refs/dagtasks/runs"))
+        assert seen[-1] == found.watch_refs("refs/dagtasks/runs")
+    assert [after for before, after in itertools.pairwise(seen) if before == after] == []

@@ -87,7 +87,7 @@ def change(project: Project, key: str, changes: Changes, settings: WriteSettings
 
 
 def delete(project: Project, key: str, settings: WriteSettings) -> Saved:
-    """Delete a project that has neither tasks nor phases. Raises `NotFound`, `Conflict`."""
+    """Delete a project that has neither tasks nor phases, and that no webhook names. Raises `NotFound`, `Conflict`."""
 
     def make() -> Change:
         index = project.load()
@@ -95,9 +95,19 @@ def delete(project: Project, key: str, settings: WriteSettings) -> Saved:
         left = [task.id for task in tasks_of(index, key)]
         left += [file.path for file in index.broken if file.project == key]
         left += [phase.id for phase in index.phases.values() if phase.project == key]
+        if hooks := _webhooks_of(project, key):
+            names = ", ".join(hooks[:20])
+            raise Conflict(f"webhooks tell of project {key} alone: {names}", hint="change or delete these first")
         if left:
             raise Conflict(f"project {key} still holds {', '.join(left[:20])}", hint="delete these first")
         notes = [undo_hint(project, row.path)]
         return Change([FileChange(row.path, None)], f"{key}: project deleted", "project", {"key": key}, notes)
 
     return save(project, f"project delete {key}", make, settings)
+
+
+def _webhooks_of(project: Project, key: str) -> list[str]:
+    """The webhooks that name the project; also those of a file with errors, as it was when it was last right."""
+    from dagtasks.store.webhooks import read_definitions
+
+    return [name for name, endpoint in read_definitions(project).endpoints.items() if endpoint.project == key]

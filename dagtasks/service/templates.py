@@ -288,8 +288,19 @@ def _read_text(path: str) -> str:
 TYPES = ("containerized_workflow", "script_workflow", "api_workflow", "composite_workflow")
 
 
+_RUN_BY = {"composite_workflow": "basic_task"}
+"""The template that a new one of that type runs."""
+
+
+def _refuse_without(project: Project, needed: str | None) -> None:
+    if needed and needed not in project.load().templates:
+        raise Conflict(
+            f"a new one of this type runs the template {needed}, which is not here", hint="choose another type"
+        )
+
+
 def new(project: Project, name: str, kind: str, settings: WriteSettings) -> Saved:
-    """Write a template that runs as it is. Raises `InvalidInput` for a bad name, `Conflict` when it is there."""
+    """Write a template that runs as it is. Raises `InvalidInput` for a bad name, `Conflict` when that cannot be."""
     if not re.fullmatch(KEY_PATTERN, name):
         raise InvalidInput(f"{name!r} is no name for a template", hint=f"form: {KEY_PATTERN}")
     if kind not in TYPES:
@@ -297,9 +308,12 @@ def new(project: Project, name: str, kind: str, settings: WriteSettings) -> Save
     path = f"{TEMPLATES}/{name}.yaml"
 
     def make() -> Change:
+        from dagtasks.store.emitter import scalar_text
+
         refuse_existing(project, path)
+        _refuse_without(project, _RUN_BY.get(kind))
         text = (files("dagtasks.service") / "starter" / "new" / f"{kind}.yaml").read_text("utf-8")
-        content = text.replace("NAME", name).encode()
+        content = text.replace("NAME", scalar_text(name)).encode()
         return Change(
             [FileChange(path, content, NO_FILE)], f"{path}: written", "template", {"name": name, "path": path}
         )

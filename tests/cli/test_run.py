@@ -234,6 +234,19 @@ def test_new_templates_are_right_as_they_are(root: Path, cli: Cli, kind: str) ->
         assert cli(root, "run", "--template", "mine").code == 0
 
 
+@pytest.mark.parametrize("name", ["n", "null", "true"])
+def test_a_new_template_keeps_its_name_whatever_yaml_takes_that_for(root: Path, cli: Cli, name: str) -> None:
+    assert cli(root, "template", "new", name, "--type", "script_workflow").code == 0
+    assert cli(root, "template", "show", name, "--json").json["name"] == name
+
+
+def test_a_template_that_runs_another_is_made_where_that_is(root: Path, cli: Cli) -> None:
+    (root / "templates/basic_task.yaml").unlink()
+    refused = cli(root, "template", "new", "mine", "--type", "composite_workflow")
+    assert (refused.code, "basic_task" in refused.err) == (6, True)
+    assert not (root / "templates/mine.yaml").exists()
+
+
 def test_a_killed_run_is_found_interrupted_and_leaves_no_process(root: Path, cli: Cli) -> None:
     marker = f"3{os.getpid()}"
     command = [

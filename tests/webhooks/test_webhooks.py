@@ -37,6 +37,16 @@ def test_a_webhook_is_a_committed_file_and_its_secret_is_shown_once(root: Path, 
     assert cli(root, "webhooks", "show", "chat", "--json").json == {**said, **found}
 
 
+def test_a_project_stays_while_a_webhook_tells_of_it_alone(root: Path, cli: Cli) -> None:
+    """Else the file of all webhooks would be wrong."""
+    cli(root, "project", "create", "lab", "--name", "Lab", "--commit")
+    cli(root, "webhooks", "create", "chat", "https://example.org/x", "--project", "lab", "--commit")
+    refused = cli(root, "project", "delete", "lab", "--yes")
+    assert (refused.code, "chat" in refused.err) == (6, True)
+    assert cli(root, "webhooks", "delete", "chat", "--yes").code == 0
+    assert cli(root, "project", "delete", "lab", "--yes").code == 0
+
+
 def test_secrets_lie_outside_of_the_repository_for_their_owner_alone(root: Path, create: Create) -> None:
     secret = create("chat")
     inside = [path for path in root.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]

@@ -175,7 +175,7 @@ def test_it_is_the_board_that_is_published(browser: Browser) -> None:
     assert boards.build(Project(browser.api.root)).pages == sum(uri.endswith(".html") for uri in pages)
     settings = browser.page("/dagtasks/settings.html")
     assert "<h1>Settings</h1>" in settings
-    assert 'href="/api/v1/reference"' in settings
+    assert 'href="../api/v1/reference"' in settings
     assert "Create a task" in browser.page("/api/v1/reference")
     assert not [uri for uri in pages if "settings" in uri]
 

@@ -14,7 +14,7 @@ export function letCardsMove(board) {
   window.addEventListener("keydown", onKey, true); // before the board, which goes from card to card with arrows
   const peek = find("#dt-peek"), menu = find("select", peek);
   menu.parentElement.after(does("Move", () => fromPanel(board, find(".dt-id", peek).textContent, menu.value), { class: "dt-button dt-live-do" }));
-  find("#dt-help .dt-keys").append(make("div", {}, make("dt", {}, ...["Shift", "\u2190", "\u2192"].flatMap((key) => [make("kbd", {}, key), " "])), make("dd", {}, "Move the card to the column beside")));
+  find("#dt-help .dt-keys").append(make("div", {}, make("dt", {}, ...["Shift", "\u2190", "\u2192"].flatMap((key) => [make("kbd", {}, key), " "])), make("dd", {}, "move the card to the column beside")));
 }
 
 function fromPanel(board, id, status) {

@@ -196,7 +196,7 @@ const stateOf = (hook) => (isReady(hook) || hook.state === "disabled" ? words(ho
 
 function factsOf({ secrets, waiting, last }) {
   const signs = secrets === 0 ? "No secret on this machine: New secret has it send" : secrets === 1 ? "One secret signs" : "Two secrets sign";
-  return [signs, waiting ? `${waiting} wait` : "nothing waits", ...(last ? [`last answer: ${answerOf(last)}`] : [])].join("; ");
+  return [signs, waiting ? (waiting === 1 ? "one event waits" : `${waiting} events wait`) : "nothing waits", ...(last ? [`last answer: ${answerOf(last)}`] : [])].join("; ");
 }
 
 // -- forms ------------------------------------------------------------------------------------------------------------------

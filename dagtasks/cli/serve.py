@@ -32,7 +32,7 @@ def serve(app: App, /, host: str, port: int) -> int:
     It needs a key (see `dagtasks keys`), and prints a link to sign in with a browser, which works once. It ends with
     ^C; runs that it started go on.
     """
-    project = app.project()
+    project = app.project().sharing()
     _refuse_without_key(project)
     _serve(project, host, port)
     return 0

@@ -212,7 +212,7 @@ def _commit(project: Project, writer: Writer, written: Written, settings: WriteS
 
     change, files, foreign = written
     try:
-        changed = project.get_git().changed_paths(*_files(change))
+        changed = project.get_git().changes(*_files(change))
         if not changed:
             return Saved(change, tuple(files))
         if foreign:
@@ -221,7 +221,7 @@ def _commit(project: Project, writer: Writer, written: Written, settings: WriteS
         action = UNDONE if change.is_undo else CHANGED
         message = f"{change.message}\n\n{settings.trailer}" if settings.trailer else change.message
         made = writer.commit(changed, message, action, settings.author)
-        return Saved(change._replace(notes=[*change.notes, *made.said]), tuple(changed), made.commit)
+        return Saved(change._replace(notes=[*change.notes, *made.said]), tuple(sorted(changed)), made.commit)
     except DagtasksError as error:
         hint = "the files are saved; commit them yourself when the cause is gone"
         # What a `WriteError` says about its file is true of a note of ours, and not of the user's files.

@@ -46,11 +46,19 @@ def _note_of(git: Git, lock: Path) -> GitNote:
 
 
 def commit(
-    git: Git, paths: Sequence[str], message: str, *, lock: Path, action: str = CHANGED, author: str = ""
+    git: Git,
+    paths: Sequence[str],
+    message: str,
+    *,
+    lock: Path,
+    action: str = CHANGED,
+    author: str = "",
+    tracked: Collection[str] = (),
 ) -> Made:
     """Commit exactly these paths as they are on disk. The caller holds `lock`.
 
-    `action` goes into Git's log of the branch; `author` is as `Name <email>`, "" for Git's user. The user's other
+    `action` goes into Git's log of the branch; `author` is as `Name <email>`, "" for Git's user. Of the paths in
+    `tracked` Git need not be asked whether it tracks them. The user's other
     changes, staged or not, stay as they are. Raises `Conflict`, `GitError` or `CommitRefused`; the files stay.
     """
     if what := find_busy(git):
@@ -62,8 +70,9 @@ def commit(
     by = (f"--author={author}",) if author else ()
     words = ("commit", "--quiet", *by, "--message", message, "--", *paths)
     said: list[str] = []
+    untold = [path for path in paths if path not in tracked]
     try:
-        _retry(git, lambda: _announce(git, paths, environment))
+        _retry(git, lambda: _announce(git, untold, environment))
         _retry(git, lambda: said.extend(git.hear(*words, env=environment).splitlines()))
     except GitError as error:
         # Where that fails, too, the note stays, and the next command tries again.
@@ -72,7 +81,7 @@ def commit(
         _raise_unless_committed(git, started, _as_refusal(error))
     note.end()
     ours = [line.removeprefix(SPEAKER) for line in said if line.startswith(SPEAKER)]
-    return Made(git.read("rev-parse", "HEAD"), ours)
+    return Made(git.head().commit or git.read("rev-parse", "HEAD"), ours)
 
 
 def run_alone(git: Git, *arguments: str, lock: Path, given: bytes | None = None, action: str = FOLLOWED) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dagtasks.store.documents import Document
     from dagtasks.store.history import History
     from dagtasks.store.runs import RunStore
+    from dagtasks.store.sharing import Shared
     from dagtasks.store.trees import Memo, Tree
 
 
@@ -45,6 +46,7 @@ class Project:
         self.root = root
         self._overrides = dict(overrides or {})
         self.use_cache = use_cache
+        self._shared: Shared | None = None
 
     @cached_property
     def git(self) -> Git | None:
@@ -77,7 +79,20 @@ class Project:
     def with_settings(self, **overrides: object) -> Project:
         """The same repository, with settings that came with the command (dots as `__`) put above all others."""
         given = {name.replace("__", "."): value for name, value in overrides.items() if value is not None}
-        return Project(self.root, {**self._overrides, **given}, use_cache=self.use_cache)
+        project = Project(self.root, {**self._overrides, **given}, use_cache=self.use_cache)
+        project.git = self.git  # it remembers what stays as it is, and had to be asked
+        project._shared = self._shared
+        return project
+
+    def sharing(self) -> Project:
+        """The same repository, for a process that lives long: it and what `with_settings` makes of it look at the files
+        together and keep the index, as long as no file has changed.
+        """
+        from dagtasks.store.sharing import Shared
+
+        project = self.with_settings()
+        project._shared = Shared() if self.use_cache else None
+        return project
 
     def lock(self, what: str) -> AbstractContextManager[None]:
         """The lock under which files of the repository are changed; `what` names the command for others."""
@@ -161,7 +176,7 @@ class Project:
         """
         from dagtasks.store.loading import load_index
 
-        return load_index(self.root, self._cache())
+        return load_index(self.root, self._cache(), self._shared)
 
     def load_around(self, task: str) -> Index:
         """The part of the index that shows one task: itself, what it depends on, the phases of its project.

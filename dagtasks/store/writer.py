@@ -12,6 +12,7 @@ from typing import Self
 from dagtasks.store.commits import CHANGED, FOLLOWED, Made, Written, commit, finish_commit, run_alone
 from dagtasks.store.files import sweep_temps
 from dagtasks.store.forwarding import fast_forward, finish_forwarding
+from dagtasks.store.git import UNTRACKED
 from dagtasks.store.journal import finish_writes, write_files
 from dagtasks.store.layout import TASKS
 from dagtasks.store.process import find_git_processes
@@ -92,10 +93,15 @@ class Writer:
         written = Written(git)
         return [path for path in git.changed_paths(*paths) if not written.holds(path, _digest(self.read(path)))]
 
-    def commit(self, paths: Sequence[str], message: str, action: str = CHANGED, author: str = "") -> Made:
-        """Commit exactly these paths, as Git's user or by that author. Raises `Conflict`, `GitError`; files stay."""
-        git = self._project.get_git()
-        made = commit(git, paths, message, lock=self._project.lock_path, action=action, author=author)
+    def commit(self, changes: Mapping[str, str], message: str, action: str = CHANGED, author: str = "") -> Made:
+        """Commit exactly the paths that changed, as Git's user or by that author, as `Git.changes` has found them.
+
+        Raises `Conflict`, `GitError`; files stay.
+        """
+        git, paths = self._project.get_git(), sorted(changes)
+        tracked = [path for path in paths if changes[path] != UNTRACKED]
+        lock = self._project.lock_path
+        made = commit(git, paths, message, lock=lock, action=action, author=author, tracked=tracked)
         Written(git).forget(paths)
         return made
 

@@ -98,7 +98,7 @@ def make_api(project: MakeProject) -> Iterator[MakeApi]:
         def make(files: dict[str, str] | None = None, hosts: tuple[str, ...] = ()) -> Api:
             root = project({**FILES, **(files or {})}).root
             runners: list[Path] = []
-            app = make_app(Server(Project(root), lambda one: runners.append(one.root)), hosts)
+            app = make_app(Server(Project(root).sharing(), lambda one: runners.append(one.root)), hosts)
             return Api(root, Client(stack.enter_context(start_blocking_portal()), app), runners)
 
         yield make

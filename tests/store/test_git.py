@@ -73,6 +73,33 @@ def test_no_repository(tmp_path: Path) -> None:
     assert find_git(tmp_path) is None
 
 
+HEADS = {
+    "a branch": ("switch", "-q", "-c", "a/b"),
+    "a packed branch": ("pack-refs", "--all"),
+    "a commit": ("switch", "-q", "--detach"),
+    "a branch that is another one": ("symbolic-ref", "refs/heads/other", "refs/heads/main"),
+    "a new branch": ("switch", "-q", "--orphan", "new"),
+    "no branch": ("symbolic-ref", "HEAD", "refs/other/one"),
+    "what is not there": ("update-ref", "-d", "HEAD"),
+}
+
+
+@pytest.mark.parametrize("what", HEADS)
+def test_head_is_what_git_says(project: MakeProject, what: str) -> None:
+    root = project().root
+    git(root, *HEADS[what])
+    if "another" in what:
+        git(root, "switch", "-q", "other")
+    found = find_git(root)
+    assert found is not None
+    asked = found.find("rev-parse", "--verify", "--quiet", "HEAD")
+    named = found.find("symbolic-ref", "--quiet", "HEAD")
+    branch = named.removeprefix("refs/heads/") if named else None
+    if "another" in what:
+        branch = found.read("rev-parse", "--symbolic-full-name", "HEAD").removeprefix("refs/heads/")
+    assert found.head() == (asked, branch)
+
+
 def test_head_before_the_first_commit(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     found = find_git(tmp_path)

@@ -102,7 +102,7 @@ def _open_board(board: LiveBoard) -> None:
     try:
         board.open()
     except DagtasksError as error:
-        note(f"the board cannot be shown: {error.message}")
+        note(f"the board cannot be shown: {_in_a_line(error)}")
 
 
 def _find_board(project: Project) -> LiveBoard | None:
@@ -112,8 +112,13 @@ def _find_board(project: Project) -> LiveBoard | None:
     try:
         return LiveBoard(project)
     except DagtasksError as error:
-        note(f"the API is served without the board: {error.message}{f' ({error.hint})' if error.hint else ''}")
+        note(f"the API is served without the board: {_in_a_line(error)}")
         return None
+
+
+def _in_a_line(error: DagtasksError) -> str:
+    text = " ".join(error.message.split())
+    return f"{text} ({error.hint})" if error.hint else text
 
 
 def _is_everywhere(host: str) -> bool:

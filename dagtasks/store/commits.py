@@ -57,9 +57,9 @@ def commit(
 ) -> Made:
     """Commit exactly these paths as they are on disk. The caller holds `lock`.
 
-    `action` goes into Git's log of the branch; `author` is as `Name <email>`, "" for Git's user. Of the paths in
-    `tracked` Git need not be asked whether it tracks them. The user's other
-    changes, staged or not, stay as they are. Raises `Conflict`, `GitError` or `CommitRefused`; the files stay.
+    `action` goes into Git's log of the branch; `author` is as `Name <email>`, "" for Git's user. Git need not be asked
+    whether it tracks those of the paths that are in `tracked`. The user's other changes, staged or not, stay as they
+    are. Raises `Conflict`, `GitError` or `CommitRefused`; the files stay.
     """
     if what := find_busy(git):
         hint = "finish it first; what dagtasks wrote can be part of it"

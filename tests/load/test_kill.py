@@ -133,7 +133,9 @@ def check_after(served: Served, makers: list[Maker], told: dict[str, int]) -> No
 def commit_rest(served: Served, root: Path) -> None:
     """What was written and not yet committed when the server died is as any other file of ours: the next change takes it."""
     client = Client(served)
-    for path in git(root, "diff", "--name-only", "HEAD").split() + git(root, "ls-files", "-o").split():
+    for path in (
+        git(root, "diff", "--name-only", "HEAD").split() + git(root, "ls-files", "-o", "--exclude-standard").split()
+    ):
         answer = client.ask("PATCH", f"/tasks/{Path(path).stem}", {"metadata": {"rest": 1}}, {"If-Match": "*"})
         assert (answer.status, "dagtasks-commit" in answer.headers) == (200, True), answer
     client.close()

@@ -113,12 +113,12 @@ def show_logs(
 ) -> Response:
     """As `dagtasks runs logs`. With `Accept: text/event-stream` each line is an event, until the run has ended.
 
-    An event `line` is a line of the list; `end` is the run.
+    An event `line` is a line of the list; `end` is the run. While the run waits in the queue there is no line yet.
     """
+    reader = requests.read_logs(desk.project, run, step)
     if "text/event-stream" in request.headers.get("accept", ""):
-        return _follow(request.app.state.streams, desk, records.LogReader(desk.project, run, step))
-    lines = records.read_logs(desk.project, run, step)
-    page = cut([*enumerate(lines)], lambda pair: str(pair[0]), wish)
+        return _follow(request.app.state.streams, desk, reader)
+    page = cut([*enumerate(reader.read())], lambda pair: str(pair[0]), wish)
     return listing([line for _, line in page.items], page.following)
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -70,7 +70,7 @@ def read_logs(project: Project, run: str, step: str | None = None) -> list[dict[
 
 def follow_logs(project: Project, run: str, step: str | None = None) -> Iterator[dict[str, Any]]:
     """The same, and what comes until the run has ended. Raises `NotFound`."""
-    logs = LogReader(project, run, step)
+    logs = LogReader(project, run, step, project.runs.get)
     while True:
         yield from logs.read()
         if logs.record.status.is_final:
@@ -79,19 +79,24 @@ def follow_logs(project: Project, run: str, step: str | None = None) -> Iterator
 
 
 class LogReader:
-    """Reads what the steps of a run print, piece by piece; `record` is the run as it was at the last look."""
+    """Reads what the steps of a run print, piece by piece; `record` is the run as it was at the last look.
 
-    def __init__(self, project: Project, run: str, step: str | None = None) -> None:
+    `find` finds the record of a name; a run that waits in the queue has no steps yet.
+    """
+
+    def __init__(self, project: Project, run: str, step: str | None, find: Callable[[str], RunRecord]) -> None:
         """Raises `NotFound`."""
-        self.record = project.runs.get(run)
-        _check_step(self.record, step)
+        self.record = find(run)
+        if self.record.status is not RunState.QUEUED:
+            _check_step(self.record, step)
+        self._find = find
         self._project = project
         self._step = step
         self._shown: dict[tuple[str, int], int] = {}
 
     def read(self) -> list[dict[str, Any]]:
         """What came since the last time, all of it when the record says that the run has ended."""
-        self.record = self._project.runs.get(self.record.id)
+        self.record = self._find(self.record.id)
         return [line for part in _logs_of(self.record, self._step) for line in self._read(*part)]
 
     def _read(self, name: str, attempt: int) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from dagtasks.errors import Conflict, NotFound
@@ -18,6 +19,7 @@ from dagtasks.service.beginnings import Origin
 from dagtasks.service.records import (
     Again,
     Decision,
+    LogReader,
     answer,
     interrupt,
     is_left,
@@ -89,6 +91,11 @@ def find_run(project: Project, text: str) -> RunRecord:
             return queued_record(project, entry)
         # It may have begun since its record was looked for.
         return project.runs.get(text)
+
+
+def read_logs(project: Project, text: str, step: str | None = None) -> LogReader:
+    """What reads the logs of the run, also of one that waits in the queue. Raises `NotFound`."""
+    return LogReader(project, text, step, partial(find_run, project))
 
 
 def queued_record(project: Project, entry: Entry) -> RunRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +293,22 @@ def test_logs_are_streamed_until_the_run_has_ended(api: Api) -> None:
     assert api.get("/runs/nope/logs", headers=STREAM).status_code == 404
     assert api.get(f"/runs/{run}/logs?step=nope", headers=STREAM).status_code == 404
     assert api.client.get(f"/api/v1/runs/{run}/logs", headers=STREAM).status_code == 401
+
+
+def test_who_asks_for_the_logs_of_a_run_that_is_queued_waits_for_it(api: Api) -> None:
+    run = start(api, ASK_RUN, parameters={"word": "soon"})["id"]
+    assert api.get(f"/runs/{run}/logs").json() == {"data": [], "next": None}
+    assert api.get(f"/runs/{run}/logs?step=say").json()["data"] == []
+    reader = requests.read_logs(Project(api.root), run, "say")
+    assert (reader.read(), reader.record.status) == ([], "queued")
+    run_queue(api)
+    assert [line["text"] for line in reader.read()] == ["soon"]
+    assert reader.record.status == "waiting"
+    again = start(api, "/tasks/web-000004/workflows/fail/runs")["id"]
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(api.get, f"/runs/{again}/logs", headers=STREAM)
+        run_queue(api)
+        assert [name for name, _ in events(answer.result().text)] == ["end"]
 
 
 def test_events_are_kept_and_can_be_asked_for_again(api: Api) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import NamedTuple
 
 from dagtasks.planning.index import Index
@@ -89,7 +91,8 @@ def _find_committed_by_runs(git: Git, old: str, new: str) -> set[str]:
     return of_runs - of_others
 
 
-def _read_commits(git: Git, old: str, new: str) -> list[tuple[Written, list[str]]]:
+@lru_cache(maxsize=1)  # a look asks twice: what do commits of runs change, and who is the author of a change
+def _read_commits(git: Git, old: str, new: str) -> Sequence[tuple[Written, Sequence[str]]]:
     """What changed files of tasks between the two, the newest first; none when one of the two is not there."""
     form = f"--format=%x02%ae%x01%(trailers:key={TRAILER},valueonly)%x03"
     listing = git.find(

@@ -12,6 +12,7 @@ from tests.browser.sites import Site
 from tests.browser.watching import Watcher
 
 PARTS = 4
+# The style of pages stands just before them.
 ACTIVE = """() => {
   const all = [...document.querySelectorAll('*')], name = each => each.outerHTML.slice(0, 160);
   const content = document.querySelector('.md-content');
@@ -19,7 +20,7 @@ ACTIVE = """() => {
   return [
     ...document.querySelectorAll('iframe, object, embed, base, meta[http-equiv=refresh i], video, audio, frame'),
     ...document.querySelectorAll('form:not(.md-search__form, .md-header__option)'),
-    ...content.querySelectorAll('script, style, link, meta, [style], [srcdoc], [formaction]'),
+    ...content.querySelectorAll('script, style, link:not(:has(+ #dt-main)), meta, [style], [srcdoc], [formaction]'),
     ...all.filter(each => [...each.attributes].some(one => /^on/i.test(one.name))),
     ...all.filter(each => ['href', 'src', 'action', 'xlink:href', 'poster', 'data'].some(key =>
       each.hasAttribute(key) && !each.getAttribute(key).startsWith('data:image/') && isCode(each.getAttribute(key)))),

@@ -118,7 +118,10 @@ def _read_commits(git: Git, *arguments: str) -> list[Commit]:
 
 def _run(git: Git, *arguments: str) -> bytes:
     """What git prints. GitPython adds variables to our environment, and can take none away: `env` does that."""
-    from git import Git as Runner
+    try:
+        from git import Git as Runner
+    except ImportError as error:  # it looks for the program when it is imported
+        raise GitError(f"git cannot be started: {error}", hint="see: dagtasks doctor") from error
 
     without = [word for name in sorted(local_variables() & os.environ.keys()) for word in ("-u", name)]
     reading = [option for option in READ_ONLY if option != "--literal-pathspecs"]

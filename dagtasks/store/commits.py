@@ -193,6 +193,8 @@ def _raise_unless_committed(git: Git, started: Started, error: GitError) -> None
 _REFUSED = "git commit ended with 1: "
 """How a hook says no; with 128 it ends where something is broken, but for the hook that watches branches."""
 _WATCHED = "fatal: ref updates aborted by hook"
+_BROKEN = ("error: Error building trees", "Aborting commit due to empty commit message.")
+"""After these Git ends with 1, too. They come of a full disk: our messages are not empty."""
 
 
 def _as_refusal(error: GitError) -> GitError:
@@ -200,7 +202,8 @@ def _as_refusal(error: GitError) -> GitError:
 
     With nothing to commit it ends with 1, too: then others have committed what we wrote, and all is in HEAD.
     """
-    if not error.message.startswith(_REFUSED) and _WATCHED not in error.message:
+    ended = error.message.startswith(_REFUSED) and not error.message.endswith(_BROKEN)
+    if not ended and _WATCHED not in error.message:
         return error
     said = error.message.partition(": ")[2].replace(_WATCHED, "").strip()
     return CommitRefused(f"a hook refused the commit: {said or 'it printed nothing'}")

@@ -129,8 +129,12 @@ def _retry(git: Git, run: Callable[[], object]) -> None:
         time.sleep(random.uniform(0.02, 0.1))  # noqa: S311
 
 
+_LOCKED = (".lock': File exists", "cannot lock ref", "could not lock config file")
+"""How Git says that another one holds a lock: of the index, a branch, the configuration."""
+
+
 def _is_about_a_lock(error: GitError) -> bool:
-    return ".lock': File exists" in error.message or "cannot lock ref" in error.message
+    return any(words in error.message for words in _LOCKED)
 
 
 def _held(git: Git, error: GitError) -> GitError:

@@ -207,6 +207,16 @@ def test_a_lock_of_another_git_is_waited_for(root: Path, cli: Cli) -> None:
     waiter.wait()
 
 
+def test_a_lock_of_the_configuration_is_waited_for(tmp_path: Path, cli: Cli) -> None:
+    git(tmp_path, "init", "--quiet")
+    lock = tmp_path / ".git/config.lock"
+    lock.touch()
+    waiter = subprocess.Popen(["sh", "-c", f"sleep 1; rm {lock}"])
+    assert cli(tmp_path, "init").code == 0
+    waiter.wait()
+    assert git(tmp_path, "config", "--get-regexp", "^merge[.]dagtasks")
+
+
 @pytest.mark.slow
 def test_a_lock_that_stays_is_named_and_never_removed(root: Path, cli: Cli) -> None:
     lock = root / ".git/index.lock"
